@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the data plane knows of Octavia's objects: member_t, pool_t, listener_t.
+
+Objects are long-lived and counted (`refs`): Python's owner holds one reference and gives it up through
+`snapshot_retire`, so that a worker that has just read a pointer can still use it in this turn of its loop; a connection
+holds one for as long as it lives.  What changes as a whole is an immutable object behind a `pointer_t`: a pool's roster, a
+listener's configuration.  A *shard* is the part of an object that one worker owns: its counters, its idle connections.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from posix.types cimport pid_t
+from fastlb.core.atomics cimport counter_t, flag_t, pointer_t, spinlock_t
+from fastlb.core.snapshot cimport snapshots_t
+from fastlb.core.sys.socket cimport sockaddr_in6, socklen_t
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t *mutex, void *attributes) noexcept
+    int pthread_mutex_destroy(pthread_mutex_t *mutex) noexcept
+    int pthread_mutex_lock(pthread_mutex_t *mutex) noexcept
+    int pthread_mutex_unlock(pthread_mutex_t *mutex) noexcept
+
+cdef enum algorithm_t:
+    ALGORITHM_ROUND_ROBIN = 0
+    ALGORITHM_LEAST_CONNECTIONS = 1
+    ALGORITHM_SOURCE_IP = 2
+    ALGORITHM_SOURCE_IP_PORT = 3
+    ALGORITHM_RANDOM_TWO_CHOICES = 4     # ours, from here on
+    ALGORITHM_PEAK_EWMA = 5
+    ALGORITHM_MAGLEV = 6
+
+cdef struct address_t:                   # an IPv4 or IPv6 address and port; sockaddr_in lies in the same bytes
+    sockaddr_in6 ip
+    socklen_t length
+
+cdef struct member_shard_t:              # one worker's view of one member; 3 cache lines, written by that worker only
+    void *idle                           # its idle connections, the last used first (conn_t)
+    uint32_t idle_count
+    uint32_t padding
+    counter_t active                     # sessions (HTTP: exchanges) now
+    counter_t sessions                   # ever
+    counter_t bytes_in                   # from clients, to the member
+    counter_t bytes_out                  # from the member, to clients
+    counter_t connects                   # attempts
+    counter_t connect_errors
+    counter_t reuses                     # exchanges on a kept connection
+    counter_t retries                    # sent to another member after this one
+    counter_t response_errors
+    counter_t client_aborts
+    counter_t member_aborts
+    counter_t responses[6]               # 1xx … 5xx, other
+    counter_t connections                # open now, idle ones too
+    counter_t response_ns                # sum over `responses`, time to the head
+    char spare[8]
+
+cdef struct member_t:
+    # Fixed at creation.
+    uint64_t id
+    uint64_t hash_key                    # of the text "address:port": the same on every node
+    address_t address
+    pool_t *pool                         # counted
+    member_shard_t *shards               # one a worker, aligned to cache lines
+    uint32_t workers
+    # The operator's wish; written under pool.mutex.
+    uint16_t weight                      # 0..256
+    bint backup
+    bint admin_up
+    bint removed                         # left the pool: finish what is under way
+    # Observed.
+    flag_t up                            # 1: passes its probes, or is not probed
+    counter_t refs
+    # The selector's own; see selection/. `active` is kept over all workers only where the algorithm asks for it.
+    counter_t active
+    counter_t ewma_ns
+    counter_t ewma_at_ns
+    uint32_t slot                        # index in the published roster; under pool.pick_lock
+    void *selector_node
+
+cdef struct pool_t:
+    uint64_t id
+    snapshots_t *snapshots               # borrowed from the engine, which outlives its pools
+    pthread_mutex_t mutex                # guards what builds a roster: members, algorithm, admin_up
+    member_t **members                   # all that belong to it
+    uint32_t count
+    uint32_t capacity
+    algorithm_t algorithm
+    bint admin_up
+    uint64_t seed
+    counter_t refs
+    counter_t generation                 # of the published roster
+    # Read at each pick, on lines of their own.
+    char apart[64]
+    pointer_t roster                     # roster_t (selection/ops.pxd)
+    char apart_too[64]
+    # Written at each pick.
+    spinlock_t pick_lock                 # for algorithms whose state is shared
+    counter_t cursor                     # of round robin; goes on when the roster changes
+    char apart_three[64]
+
+cdef struct cidr_t:                      # IPv4 as ::ffff:a.b.c.d
+    uint8_t prefix[16]
+    uint32_t bits                        # 0..128
+
+cdef struct listener_conf_t:             # immutable once published
+    pool_t *default_pool                 # counted; NULL: none
+    uint32_t timeout_client_data_ms
+    uint32_t timeout_member_connect_ms
+    uint32_t timeout_member_data_ms
+    int64_t connection_limit             # of all workers together; never -1 here
+    cidr_t *cidrs                        # NULL: everyone
+    uint32_t cidr_count
+
+cdef struct listener_shard_t:            # one worker's part; written by that worker only
+    counter_t active                     # client connections now
+    counter_t connections                # ever
+    counter_t requests                   # HTTP requests ever
+    counter_t bytes_in
+    counter_t bytes_out
+    counter_t request_errors
+    counter_t denied                     # by allowed_cidrs
+    counter_t responses[6]               # 1xx … 5xx, other
+    counter_t own_answers                # made by us
+    char spare[16]
+
+cdef struct listener_t:
+    uint64_t id
+    bint http                            # parsed as HTTP/1.1; else a byte stream
+    uint16_t port                        # as bound
+    pointer_t conf                       # listener_conf_t
+    listener_shard_t *shards
+    uint32_t workers
+    counter_t refs
+    char apart[64]
+    counter_t active                     # client connections of all workers, for connection_limit
+    char apart_too[56]
