@@ -5,6 +5,7 @@ Environment:
 
     FASTLB_BUILD       release (default) | debug | asan | tsan | gcov
     FASTLB_EXTENSIONS  core (default) | tests | all, or names: `tests.native._http1,tests.native._buffer`
+    FASTLB_CYTHON_DIR  where the C files go; default build/cython-<mode>
 """
 
 import glob
@@ -17,12 +18,14 @@ MODE = os.environ.get("FASTLB_BUILD", "release")
 WANTED = os.environ.get("FASTLB_EXTENSIONS", "core")
 
 WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]
+SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer"]
+# No -march=native: a wheel runs on other machines than the one that made it. -g1 lets perf and gdb name lines.
 COMPILE = {
-    "release": ["-O3", "-DNDEBUG", "-fno-semantic-interposition"],
-    "debug": ["-O0", "-g"],
-    "asan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
-    "tsan": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
-    "gcov": ["-O0", "-g", "--coverage"],
+    "release": ["-O3", "-g1", "-DNDEBUG", "-fvisibility=hidden", "-fno-semantic-interposition"],
+    "debug": ["-O0", "-g3"],
+    "asan": [*SANITIZER, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+    "tsan": [*SANITIZER, "-fsanitize=thread"],
+    "gcov": ["-O0", "-g", "--coverage", "-fprofile-update=atomic"],
 }
 LINK = {
     "release": [],
@@ -43,18 +46,15 @@ DIRECTIVES = {
     "cdivision": True,
     "embedsignature": True,
     "freethreading_compatible": True,
-    "linetrace": False,
 }
-
-PARTS = sorted(glob.glob("fastlb/**/*.pxd", recursive=True) + glob.glob("fastlb/**/*.h", recursive=True))
 
 
 def extension(name: str, source: str) -> Extension:
+    # cythonize() finds the .pxd and .h files that this one needs: a change in one of them rebuilds it.
     return Extension(
         name,
         [source],
         include_dirs=["."],
-        depends=PARTS,
         define_macros=[("_GNU_SOURCE", "1"), ("CYTHON_USE_MODULE_STATE", "0")],
         extra_compile_args=["-std=gnu11", "-pthread", *WARNINGS, *COMPILE[MODE]],
         extra_link_args=["-pthread", *LINK[MODE]],
@@ -63,7 +63,8 @@ def extension(name: str, source: str) -> Extension:
 
 core = [extension("fastlb._core", "fastlb/_core.pyx")]
 tests = [
-    extension("tests.native." + os.path.basename(path)[:-4], path) for path in sorted(glob.glob("tests/native/_*.pyx"))
+    extension("tests.native." + os.path.basename(path)[:-4], path)
+    for path in sorted(glob.glob("tests/native/_*.pyx"))
 ]
 by_choice = {"core": core, "tests": tests, "all": core + tests}
 if WANTED in by_choice:
@@ -79,6 +80,7 @@ setup(
         chosen,
         build_dir=os.environ.get("FASTLB_CYTHON_DIR", f"build/cython-{MODE}"),
         compiler_directives=DIRECTIVES,
-        show_all_warnings=False,
+        # Except in a release, gdb, the sanitizers and gcov speak of lines of the .pxd, not of the C made from it.
+        emit_linenums=MODE != "release",
     )
 )
