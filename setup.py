@@ -19,7 +19,7 @@ WANTED = os.environ.get("FASTLB_EXTENSIONS", "core")
 
 WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]
 SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer"]
-# No -march=native: a wheel runs on other machines than the one that made it. -g1 lets perf and gdb name lines.
+# No -march=native: a wheel runs on other machines than its maker. -g1 lets perf and gdb name lines.
 COMPILE = {
     "release": ["-O3", "-g1", "-DNDEBUG", "-fvisibility=hidden", "-fno-semantic-interposition"],
     "debug": ["-O0", "-g3"],
@@ -80,7 +80,7 @@ setup(
         chosen,
         build_dir=os.environ.get("FASTLB_CYTHON_DIR", f"build/cython-{MODE}"),
         compiler_directives=DIRECTIVES,
-        # Except in a release, gdb, the sanitizers and gcov speak of lines of the .pxd, not of the C made from it.
+        # Except in a release, gdb, sanitizers and gcov speak of lines of the .pxd, not of the C made from it.
         emit_linenums=MODE != "release",
     )
 )
