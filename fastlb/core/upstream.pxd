@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to members: choosing the member, reusing an idle connection or making one, keeping it afterwards.
+
+A try that fails before a byte was taken goes to another member at once.  When all were tried there is one second's
+rest and another round, up to Octavia's three retries; the protocol decides what a session without a member is told.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
+from fastlb.core.atomics cimport counter_bump, flag_get
+from fastlb.core.conn cimport (
+    CONN_MEMBER, ECONNRESET, EINPROGRESS, EMFILE, ENFILE, ENOMEM, conn_close, conn_drop_output, conn_event_f, conn_held,
+    conn_reset, conn_t, conn_watch,
+)
+from fastlb.core.context cimport (
+    SESSION_TRIES, context_t, listener_shard, member_shard, session_conf, session_t, upstream_t,
+)
+from fastlb.core.lifetime cimport member_hold, member_release
+from fastlb.core.model cimport listener_conf_t, member_shard_t, member_t, pool_t
+from fastlb.core.roster cimport pool_closed, pool_opened, pool_pick
+from fastlb.core.selection.ops cimport pick_t
+from fastlb.core.slab cimport slab_give, slab_take
+from fastlb.core.sys.epoll cimport close, errno
+from fastlb.core.sys.socket cimport (
+    IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, connect, setsockopt, sockaddr, socket,
+)
+from fastlb.core.timers cimport timer_arm
+
+cdef enum:
+    UPSTREAM_IDLE_MS = 4000      # below the usual keep-alive of members (uvicorn, Apache: 5 s)
+    UPSTREAM_IDLE_LIMIT = 1024   # kept for one member by one worker
+    UPSTREAM_REST_MS = 1000      # before the members are tried once more
+
+cdef enum upstream_verdict_t:
+    UPSTREAM_READY = 1           # session.up is a kept connection
+    UPSTREAM_CONNECTING = 2      # session.up is on its way; sending may be tried at once
+    UPSTREAM_REST = 3            # all tried: come again after UPSTREAM_REST_MS
+    UPSTREAM_NONE = 4            # there is nobody to send to
+
+
+cdef inline void upstream_unlink_idle(member_shard_t *shard, upstream_t *up) noexcept nogil:
+    if up.idle_previous != NULL:
+        up.idle_previous.idle_next = up.idle_next
+    else:
+        shard.idle = up.idle_next
+    if up.idle_next != NULL:
+        up.idle_next.idle_previous = up.idle_previous
+    up.idle_next = NULL
+    up.idle_previous = NULL
+    shard.idle_count -= 1
+
+
+cdef inline void upstream_drop(context_t *c, upstream_t *up, bint reset) noexcept nogil:
+    """Close a connection that no session and no idle list holds any more. Its memory goes at the end of the turn."""
+    if up.conn.fd < 0:
+        return
+    counter_bump(&member_shard(c, up.member).connections, -1)
+    counter_bump(&c.live_upstreams, -1)
+    if reset:
+        conn_reset(&c.loop, &up.conn)
+    else:
+        conn_close(&c.loop, &up.conn)
+
+
+cdef inline void upstream_free(context_t *c, upstream_t *up) noexcept nogil:
+    """End of the turn: nobody can name it now."""
+    member_release(up.member)
+    slab_give(&c.upstreams_slab, up)
+
+
+cdef inline void upstream_on_idle(void *context, conn_t *conn, uint32_t events) noexcept nogil:
+    """An idle connection that speaks, ends or grows old is of no more use (RFC 9112 section 9.2, 9.5)."""
+    cdef context_t *c = <context_t *>context
+    cdef upstream_t *up = <upstream_t *>conn
+    if events == 0x4:            # EPOLLOUT alone: room to write is no news
+        return
+    upstream_unlink_idle(member_shard(c, up.member), up)
+    upstream_drop(c, up, 0)
+
+
+cdef inline void upstream_purge(context_t *c, member_t *member) noexcept nogil:
+    """Close the idle connections to a member that gets no more work."""
+    cdef member_shard_t *shard = member_shard(c, member)
+    cdef upstream_t *up
+    while shard.idle != NULL:
+        up = <upstream_t *>shard.idle
+        upstream_unlink_idle(shard, up)
+        upstream_drop(c, up, 0)
+
+
+cdef inline upstream_t *upstream_take_idle(context_t *c, member_t *member) noexcept nogil:
+    """The connection used last: the warmest, and the one least likely to be closed by the member."""
+    cdef member_shard_t *shard = member_shard(c, member)
+    cdef upstream_t *up = <upstream_t *>shard.idle
+    if up == NULL:
+        return NULL
+    upstream_unlink_idle(shard, up)
+    up.reused = 1
+    up.answered = 0
+    up.keep = 0
+    up.response_ns = 0
+    counter_bump(&shard.reuses, 1)
+    return up
+
+
+cdef inline upstream_t *upstream_connect(context_t *c, member_t *member, int *error) noexcept nogil:
+    """Begin a connection; NULL and -errno if it cannot even begin."""
+    cdef member_shard_t *shard = member_shard(c, member)
+    cdef upstream_t *up
+    cdef int fd, one
+    fd = socket(member.address.ip.sin6_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if fd < 0:
+        error[0] = -errno
+        return NULL
+    one = 1
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
+    counter_bump(&shard.connects, 1)
+    if connect(fd, <const sockaddr *>&member.address.ip, member.address.length) < 0 and errno != EINPROGRESS:
+        error[0] = -errno
+        close(fd)
+        return NULL
+    up = <upstream_t *>slab_take(&c.upstreams_slab)
+    if up == NULL:
+        error[0] = -ENOMEM
+        close(fd)
+        return NULL
+    up.conn.fd = fd
+    up.conn.kind = CONN_MEMBER
+    up.conn.writable = 1
+    up.connecting = 1
+    up.member = member
+    member_hold(member)
+    counter_bump(&shard.connections, 1)
+    counter_bump(&c.live_upstreams, 1)
+    return up
+
+
+cdef inline bint upstream_sacrifice(context_t *c, member_t *member) noexcept nogil:
+    """Descriptors ran out: give up an idle connection of this member, if there is one."""
+    cdef member_shard_t *shard = member_shard(c, member)
+    cdef upstream_t *up = <upstream_t *>shard.idle
+    if up == NULL:
+        return 0
+    upstream_unlink_idle(shard, up)
+    upstream_drop(c, up, 0)
+    return 1
+
+
+cdef inline void upstream_count_closed(context_t *c, session_t *s) noexcept nogil:
+    """The session's part on its member is over: tell the algorithm and the counters, once."""
+    cdef upstream_t *up = s.up
+    if s.counted:
+        s.counted = 0
+        counter_bump(&member_shard(c, up.member).active, -1)
+        pool_closed(up.member.pool, up.member, c.loop.now_ns, up.response_ns)
+
+
+cdef inline void upstream_fail(context_t *c, session_t *s, bint connect_failed) noexcept nogil:
+    """The try is lost: close the connection, remember the member."""
+    cdef upstream_t *up = s.up
+    cdef member_shard_t *shard = member_shard(c, up.member)
+    if connect_failed:
+        counter_bump(&shard.connect_errors, 1)
+    counter_bump(&shard.retries, 1)
+    upstream_count_closed(c, s)
+    if connect_failed and s.tries < SESSION_TRIES:
+        s.tried[s.tries] = up.member
+        s.tries += 1
+    up.session = NULL
+    s.up = NULL
+    upstream_drop(c, up, 0)
+
+
+cdef inline int upstream_attach(context_t *c, session_t *s, conn_event_f on_event, bint fresh) noexcept nogil:
+    """Give the session a connection to a member: an upstream_verdict_t. `fresh`: not a kept one."""
+    cdef listener_conf_t *conf = session_conf(s)
+    cdef pool_t *pool = conf.default_pool
+    cdef member_shard_t *shard
+    cdef member_t *member
+    cdef upstream_t *up
+    cdef pick_t ask
+    cdef int error
+    if pool == NULL:
+        return UPSTREAM_NONE
+    while True:
+        if s.round + s.tries >= SESSION_TRIES:
+            return UPSTREAM_NONE
+        ask.client_hash = s.address_hash
+        ask.client_port_hash = s.address_port_hash
+        ask.rng = &c.random
+        ask.now_ns = c.loop.now_ns
+        ask.tried = s.tried
+        ask.tried_count = s.tries
+        member = pool_pick(pool, &ask)
+        if member == NULL:
+            if s.tries == 0:
+                return UPSTREAM_NONE                                 # nobody is usable at all
+            s.round += s.tries
+            s.tries = 0
+            if s.round >= SESSION_TRIES:
+                return UPSTREAM_NONE
+            return UPSTREAM_REST
+        shard = member_shard(c, member)
+        up = NULL
+        if s.http and not fresh:
+            up = upstream_take_idle(c, member)
+        if up == NULL:
+            error = 0
+            up = upstream_connect(c, member, &error)
+            if up == NULL and (error == -EMFILE or error == -ENFILE):
+                counter_bump(&c.connect_emfile, 1)
+                if upstream_sacrifice(c, member):
+                    up = upstream_connect(c, member, &error)
+            if up == NULL:
+                counter_bump(&shard.connect_errors, 1)
+                s.tried[s.tries] = member
+                s.tries += 1
+                continue
+        up.session = s
+        up.since_ns = c.loop.now_ns
+        up.conn.on_event = on_event
+        s.up = up
+        s.counted = 1
+        s.member_active_ms = c.loop.now_ms
+        counter_bump(&shard.active, 1)
+        counter_bump(&shard.sessions, 1)
+        pool_opened(pool, member, c.loop.now_ns)
+        return UPSTREAM_CONNECTING if up.connecting else UPSTREAM_READY
+
+
+cdef inline void upstream_detach(context_t *c, session_t *s, bint keep) noexcept nogil:
+    """The session is done with its member's connection: keep it for another one, or close it."""
+    cdef upstream_t *up = s.up
+    cdef member_shard_t *shard
+    if up == NULL:
+        return
+    upstream_count_closed(c, s)
+    s.up = NULL
+    up.session = NULL
+    shard = member_shard(c, up.member)
+    if (not keep or c.draining or up.conn.failed or up.conn.eof or up.conn.hup or up.conn.shut
+            or up.conn.out_first != NULL or conn_held(&up.conn) or flag_get(&up.member.leaving)
+            or shard.idle_count >= UPSTREAM_IDLE_LIMIT):
+        upstream_drop(c, up, 0)
+        return
+    if not conn_watch(&c.loop, &up.conn):
+        upstream_drop(c, up, 0)
+        return
+    up.conn.on_event = upstream_on_idle
+    up.idle_previous = NULL
+    up.idle_next = <upstream_t *>shard.idle
+    if up.idle_next != NULL:
+        up.idle_next.idle_previous = up
+    shard.idle = up
+    shard.idle_count += 1
+    timer_arm(&c.loop.timers, &up.conn.timer, c.loop.now_ms + UPSTREAM_IDLE_MS)
