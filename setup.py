@@ -17,13 +17,14 @@ from setuptools import Extension, setup
 MODE = os.environ.get("FASTLB_BUILD", "release")
 WANTED = os.environ.get("FASTLB_EXTENSIONS", "core")
 
-WARNINGS = ["-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]
+WARNINGS = ["-Wall", *(f"-Wno-{name}" for name in ("unused-function", "unused-variable", "sign-compare"))]
 SANITIZER = ["-O1", "-g", "-fno-omit-frame-pointer"]
 # No -march=native: a wheel runs on other machines than its maker. -g1 lets perf and gdb name lines.
 COMPILE = {
     "release": ["-O3", "-g1", "-DNDEBUG", "-fvisibility=hidden", "-fno-semantic-interposition"],
     "debug": ["-O0", "-g3"],
-    "asan": [*SANITIZER, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+    # Python's own -fwrapv would hide signed overflow from UBSan.
+    "asan": [*SANITIZER, "-fno-wrapv", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
     "tsan": [*SANITIZER, "-fsanitize=thread"],
     "gcov": ["-O0", "-g", "--coverage", "-fprofile-update=atomic"],
 }

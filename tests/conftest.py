@@ -5,6 +5,7 @@
 clone that is not built would hide the installed package. So the choice is made here, once, for all children.
 """
 
+import ctypes
 import importlib.machinery
 import os
 import pathlib
@@ -43,3 +44,11 @@ def pytest_report_header() -> str:
 def root() -> pathlib.Path:
     """The clone, or the unpacked source archive."""
     return ROOT
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under LeakSanitizer: look for native memory without an owner before CPython leaves its own behind."""
+    if "detect_leaks=1" in os.environ.get("ASAN_OPTIONS", ""):
+        check = getattr(ctypes.CDLL(None), "__lsan_do_recoverable_leak_check", None)
+        if check is not None and check():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
