@@ -68,13 +68,22 @@ cdef struct member_t:
     bint removed                         # left the pool: finish what is under way
     # Observed.
     flag_t up                            # 1: passes its probes, or is not probed
+    flag_t leaving                       # 1: gets no new work for good or for long: keep no idle connection to it
+    # Written by every worker, so on lines apart from what each pick and connect reads.
+    char apart[64]
     counter_t refs
-    # The selector's own; see selection/. `active` is kept over all workers only where the algorithm asks for it.
-    counter_t active
-    counter_t ewma_ns
+    # The selector's own; see selection/.
+    counter_t active                     # sessions now, over all workers, whatever the algorithm
+    counter_t ewma_ns                    # PEAK_EWMA: latency as of ewma_at_ns; 0: no figure yet
     counter_t ewma_at_ns
-    uint32_t slot                        # index in the published roster; under pool.pick_lock
-    void *selector_node
+    uint32_t index                       # in pool.members; under pool.mutex
+    uint32_t slot                        # in the roster published last; under pool.mutex
+    uint32_t listed_weight               # LEAST_CONNECTIONS: as it is listed, 0: not listed; under pool.mutex
+    void *selector_node                  # and its bucket, and its neighbours there; under pool.pick_lock
+    member_t *selector_next
+    member_t *selector_previous
+    uint64_t selector_stamp              # when it came to the end of its bucket
+    char apart_too[64]
 
 cdef struct pool_t:
     uint64_t id
@@ -95,6 +104,7 @@ cdef struct pool_t:
     # Written at each pick.
     spinlock_t pick_lock                 # for algorithms whose state is shared
     counter_t cursor                     # of round robin; goes on when the roster changes
+    void *selector                       # of an algorithm whose state outlives a roster (LEAST_CONNECTIONS)
     char apart_three[64]
 
 cdef struct cidr_t:                      # IPv4 as ::ffff:a.b.c.d
@@ -130,6 +140,7 @@ cdef struct listener_t:
     listener_shard_t *shards
     uint32_t workers
     counter_t refs
+    flag_t closing                       # 1: its port is given up; connections get no further request
     char apart[64]
     counter_t active                     # client connections of all workers, for connection_limit
     char apart_too[56]

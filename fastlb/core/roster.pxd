@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pool's members, built into a roster and published; pick, opened, closed.
+
+Changes (pool_add … pool_refresh) may come from any thread: they hold pool.mutex, build the new roster off to the side, publish
+it with one pointer store and retire the old one; when memory runs out, pool and roster are as before.  Picks come from worker
+threads that are inside pool.snapshots; a member that a pick returns may have been taken out a moment ago, and stays valid
+until the worker's next quiet point, because its owner gives it up through snapshot_retire after pool_remove.
+"""
+from libc.errno cimport E2BIG, EEXIST, EINVAL, ENOENT, ENOMEM
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset
+from fastlb.core.atomics cimport (
+    counter_add_seq, counter_get, counter_set, flag_get, pointer_get, pointer_set, spinlock_give, spinlock_take,
+)
+from fastlb.core.model cimport (
+    ALGORITHM_ROUND_ROBIN, algorithm_t, member_t, pool_t, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
+    pthread_mutex_unlock,
+)
+from fastlb.core.selection.ops cimport ROSTER_MEMBERS_MAX, pick_t, roster_t, selector_ops_t
+from fastlb.core.selection.round_robin cimport round_robin_ops
+from fastlb.core.snapshot cimport snapshot_retire, snapshots_t
+
+cdef enum:
+    ROSTER_WEIGHT_MAX = 256
+
+
+cdef inline selector_ops_t roster_ops(algorithm_t algorithm) noexcept nogil:
+    return round_robin_ops()
+
+
+cdef inline void roster_free(void *object) noexcept nogil:
+    cdef roster_t *roster = <roster_t *>object
+    if roster.ops.free != NULL:
+        roster.ops.free(roster)
+    free(roster)
+
+
+cdef inline bint member_usable(const member_t *member) noexcept nogil:
+    return member.admin_up and member.weight > 0 and not member.removed and flag_get(&member.up) != 0
+
+
+cdef inline uint32_t roster_gather(const pool_t *pool, member_t **into) noexcept nogil:
+    """Usable primaries in the pool's order, or all usable backups if there are none; how many."""
+    cdef uint32_t primaries = 0
+    cdef uint32_t backups = 0
+    cdef uint32_t i
+    cdef member_t *member
+    if not pool.admin_up:
+        return 0
+    for i in range(pool.count):
+        member = pool.members[i]
+        # One look at each member: `up` may change between two.
+        if not member_usable(member):
+            continue
+        if member.backup:
+            backups += 1
+            into[pool.count - backups] = member
+        else:
+            into[primaries] = member
+            primaries += 1
+    if primaries > 0:
+        return primaries
+    for i in range(backups // 2):
+        member = into[pool.count - 1 - i]
+        into[pool.count - 1 - i] = into[pool.count - backups + i]
+        into[pool.count - backups + i] = member
+    if backups < pool.count:
+        memmove(into, into + (pool.count - backups), backups * sizeof(member_t *))
+    return backups
+
+
+cdef inline bint roster_sort(roster_t *roster) noexcept nogil:
+    """Heaviest first, otherwise in the order they are in; 0: no memory."""
+    cdef uint32_t begins[ROSTER_WEIGHT_MAX + 2]
+    cdef uint32_t i, weight
+    cdef member_t **sorted_members = <member_t **>malloc(roster.count * sizeof(member_t *))
+    if sorted_members == NULL:
+        return 0
+    memset(begins, 0, sizeof(begins))
+    for i in range(roster.count):
+        begins[roster.members[i].weight] += 1
+    weight = ROSTER_WEIGHT_MAX + 1
+    while weight > 0:                   # what is heavier stands before
+        weight -= 1
+        begins[weight] += begins[weight + 1]
+    for i in range(roster.count):
+        weight = roster.members[i].weight + 1
+        sorted_members[begins[weight]] = roster.members[i]
+        begins[weight] += 1
+    memcpy(roster.members, sorted_members, roster.count * sizeof(member_t *))
+    free(sorted_members)
+    return 1
+
+
+cdef inline roster_t *roster_new(const pool_t *pool, uint64_t generation) noexcept nogil:
+    """Of the pool as it is now, without state; NULL: no memory. Under pool.mutex."""
+    cdef roster_t *roster
+    cdef uint32_t i
+    roster = <roster_t *>malloc(sizeof(roster_t) + pool.count * (sizeof(member_t *) + sizeof(uint16_t)))
+    if roster == NULL:
+        return NULL
+    memset(roster, 0, sizeof(roster_t))
+    roster.generation = generation
+    roster.algorithm = pool.algorithm
+    roster.ops = roster_ops(pool.algorithm)
+    roster.members = <member_t **>(roster + 1)
+    roster.weights = <uint16_t *>(roster.members + pool.count)
+    roster.count = roster_gather(pool, roster.members)
+    roster.even = 1
+    for i in range(roster.count):
+        roster.weight_total += roster.members[i].weight
+        if roster.members[i].weight != roster.members[0].weight:
+            roster.even = 0
+    if not roster.even and not roster_sort(roster):
+        free(roster)
+        return NULL
+    for i in range(roster.count):
+        roster.weights[i] = roster.members[i].weight
+    return roster
+
+
+cdef inline bint roster_equals(const roster_t *a, const roster_t *b) noexcept nogil:
+    """For picks there is no difference between the two."""
+    return (
+        a.algorithm == b.algorithm and a.count == b.count
+        and memcmp(a.members, b.members, a.count * sizeof(member_t *)) == 0
+        and memcmp(a.weights, b.weights, a.count * sizeof(uint16_t)) == 0
+    )
+
+
+cdef inline int pool_publish(pool_t *pool) noexcept nogil:
+    """Make what the pool is now what picks see; 0 or -ENOMEM, and then picks see what they saw. Under pool.mutex."""
+    cdef roster_t *previous = <roster_t *>pointer_get(&pool.roster)
+    cdef uint64_t generation = <uint64_t>counter_get(&pool.generation) + 1
+    cdef roster_t *roster = roster_new(pool, generation)
+    cdef uint32_t i
+    cdef int failed
+    if roster == NULL:
+        return -ENOMEM
+    if previous != NULL and roster_equals(previous, roster):
+        free(roster)
+        return 0
+    failed = roster.ops.build(pool, roster, previous)
+    if failed:
+        free(roster)
+        return failed
+    for i in range(roster.count):
+        roster.members[i].slot = i
+    # One step for those who take the lock. An algorithm that lists members reads their `active` after the roster is
+    # published, and pool_opened counts before it reads the roster: one of the two sees the other.
+    spinlock_take(&pool.pick_lock)
+    if previous != NULL and previous.algorithm != roster.algorithm and previous.ops.deactivate != NULL:
+        previous.ops.deactivate(pool)
+    pointer_set(&pool.roster, roster)
+    if roster.ops.activate != NULL:
+        roster.ops.activate(pool, roster)
+    spinlock_give(&pool.pick_lock)
+    counter_set(&pool.generation, <int64_t>generation)
+    if previous != NULL:
+        snapshot_retire(pool.snapshots, previous, roster_free)
+    return 0
+
+
+cdef inline bint pool_init(
+    pool_t *pool, snapshots_t *snapshots, uint64_t id, algorithm_t algorithm, bint admin_up, uint64_t seed
+) noexcept nogil:
+    """An empty pool with one reference; 0 if there is no mutex to be had. `snapshots` outlives it."""
+    memset(pool, 0, sizeof(pool_t))
+    if pthread_mutex_init(&pool.mutex, NULL) != 0:
+        return 0
+    pool.id = id
+    pool.snapshots = snapshots
+    pool.algorithm = algorithm
+    pool.admin_up = admin_up
+    pool.seed = seed
+    counter_set(&pool.refs, 1)
+    return 1
+
+
+cdef inline void pool_dispose(pool_t *pool) noexcept nogil:
+    """Free what the pool owns, though not its members, nor the pool_t. Nobody may hold a reference any more."""
+    cdef roster_t *roster = <roster_t *>pointer_get(&pool.roster)
+    if roster != NULL:
+        roster_free(roster)
+    free(pool.selector)
+    free(pool.members)
+    pthread_mutex_destroy(&pool.mutex)
+
+
+cdef inline bint pool_holds(const pool_t *pool, const member_t *member) noexcept nogil:
+    return member.index < pool.count and pool.members[member.index] == member
+
+
+cdef inline int pool_make_room(pool_t *pool, uint32_t n) noexcept nogil:
+    cdef uint64_t wanted = <uint64_t>pool.count + n
+    cdef member_t **grown
+    if wanted > ROSTER_MEMBERS_MAX:
+        return -E2BIG
+    if wanted <= pool.capacity:
+        return 0
+    if wanted < 2 * <uint64_t>pool.capacity:
+        wanted = 2 * <uint64_t>pool.capacity
+    grown = <member_t **>realloc(pool.members, wanted * sizeof(member_t *))
+    if grown == NULL:
+        return -ENOMEM
+    pool.members = grown
+    pool.capacity = <uint32_t>wanted
+    return 0
+
+
+cdef inline int pool_append(pool_t *pool, member_t **members, uint32_t n) noexcept nogil:
+    cdef uint32_t before = pool.count
+    cdef uint32_t i
+    cdef int failed = pool_make_room(pool, n)
+    if failed:
+        return failed
+    for i in range(n):
+        if pool_holds(pool, members[i]):
+            failed = -EEXIST
+            break
+        members[i].index = pool.count
+        members[i].removed = 0
+        pool.members[pool.count] = members[i]
+        pool.count += 1
+    if not failed:
+        failed = pool_publish(pool)
+    if failed:
+        for i in range(before, pool.count):
+            pool.members[i].removed = 1
+        pool.count = before
+    return failed
+
+
+cdef inline int pool_add(pool_t *pool, member_t **members, uint32_t n) noexcept nogil:
+    """Append members, in one publication. 0; -EEXIST: one is in the pool or named twice; -E2BIG: above 65,535; -ENOMEM."""
+    cdef int failed
+    pthread_mutex_lock(&pool.mutex)
+    failed = pool_append(pool, members, n)
+    pthread_mutex_unlock(&pool.mutex)
+    return failed
+
+
+cdef inline int pool_detach(pool_t *pool, member_t **members, uint32_t n) noexcept nogil:
+    cdef uint32_t marked = 0
+    cdef uint32_t kept = 0
+    cdef uint32_t i
+    cdef int failed = 0
+    while marked < n and not failed:
+        if pool_holds(pool, members[marked]) and not members[marked].removed:
+            members[marked].removed = 1
+            marked += 1
+        else:
+            failed = -ENOENT
+    # While they are still among pool.members, so that the algorithm can strike them off its list.
+    if not failed:
+        failed = pool_publish(pool)
+    if failed:
+        for i in range(marked):
+            members[i].removed = 0
+        return failed
+    for i in range(pool.count):
+        if not pool.members[i].removed:
+            pool.members[kept] = pool.members[i]
+            pool.members[kept].index = kept
+            kept += 1
+    pool.count = kept
+    return 0
+
+
+cdef inline int pool_remove(pool_t *pool, member_t **members, uint32_t n) noexcept nogil:
+    """Take members out, in one publication. 0; -ENOENT: one is not in the pool or named twice; -ENOMEM."""
+    cdef int failed
+    pthread_mutex_lock(&pool.mutex)
+    failed = pool_detach(pool, members, n)
+    pthread_mutex_unlock(&pool.mutex)
+    return failed
+
+
+cdef inline int pool_change(pool_t *pool, algorithm_t algorithm, bint admin_up) noexcept nogil:
+    """0 or -ENOMEM, and then nothing changed."""
+    cdef algorithm_t algorithm_before
+    cdef bint admin_up_before
+    cdef int failed
+    pthread_mutex_lock(&pool.mutex)
+    algorithm_before = pool.algorithm
+    admin_up_before = pool.admin_up
+    pool.algorithm = algorithm
+    pool.admin_up = admin_up
+    failed = pool_publish(pool)
+    if failed:
+        pool.algorithm = algorithm_before
+        pool.admin_up = admin_up_before
+    pthread_mutex_unlock(&pool.mutex)
+    return failed
+
+
+cdef inline int pool_change_member(
+    pool_t *pool, member_t *member, uint16_t weight, bint backup, bint admin_up
+) noexcept nogil:
+    """0; -EINVAL: weight above 256; -ENOENT: not in the pool; -ENOMEM. Unless 0, nothing changed."""
+    cdef uint16_t weight_before
+    cdef bint backup_before, admin_up_before
+    cdef int failed = -ENOENT
+    if weight > ROSTER_WEIGHT_MAX:
+        return -EINVAL
+    pthread_mutex_lock(&pool.mutex)
+    if pool_holds(pool, member):
+        weight_before = member.weight
+        backup_before = member.backup
+        admin_up_before = member.admin_up
+        member.weight = weight
+        member.backup = backup
+        member.admin_up = admin_up
+        failed = pool_publish(pool)
+        if failed:
+            member.weight = weight_before
+            member.backup = backup_before
+            member.admin_up = admin_up_before
+    pthread_mutex_unlock(&pool.mutex)
+    return failed
+
+
+cdef inline int pool_refresh(pool_t *pool) noexcept nogil:
+    """After flag_set(&member.up): publish if the usable set changed. 0 or -ENOMEM: call it again."""
+    cdef int failed
+    pthread_mutex_lock(&pool.mutex)
+    failed = pool_publish(pool)
+    pthread_mutex_unlock(&pool.mutex)
+    return failed
+
+
+cdef inline member_t *pool_pick(pool_t *pool, const pick_t *ask) noexcept nogil:
+    """A member for new work; NULL: none is usable, or the pool is admin down, or each was tried. Inside pool.snapshots."""
+    cdef roster_t *roster
+    cdef member_t *member
+    while 1:
+        roster = <roster_t *>pointer_get(&pool.roster)
+        if roster == NULL or roster.count == 0:
+            return NULL
+        member = roster.ops.pick(pool, roster, ask)
+        # An algorithm with lists of its own refuses a roster that is no longer the published one.
+        if member != NULL or pointer_get(&pool.roster) == roster:
+            return member
+
+
+cdef inline void pool_opened(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil:
+    """A session (HTTP: an exchange) starts on the member. Inside pool.snapshots."""
+    cdef roster_t *roster
+    counter_add_seq(&member.active, 1)
+    roster = <roster_t *>pointer_get(&pool.roster)
+    if roster != NULL and roster.ops.opened != NULL:
+        roster.ops.opened(pool, member, now_ns)
+
+
+cdef inline void pool_closed(pool_t *pool, member_t *member, uint64_t now_ns, uint64_t response_ns) noexcept nogil:
+    """It ended; response_ns is the time to its answer, 0 if unknown. Inside pool.snapshots."""
+    cdef roster_t *roster
+    counter_add_seq(&member.active, -1)
+    roster = <roster_t *>pointer_get(&pool.roster)
+    if roster != NULL and roster.ops.closed != NULL:
+        roster.ops.closed(pool, member, now_ns, response_ns)
