@@ -31,6 +31,7 @@ from fastlb.testing.members import (
     reset_at_once,
     say_nothing,
     upgrade,
+    wait_until_taken,
 )
 from fastlb.testing.messages import (
     Message,
@@ -90,4 +91,5 @@ __all__ = [
     "threads",
     "unused_port",
     "upgrade",
+    "wait_until_taken",
 ]

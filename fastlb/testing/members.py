@@ -8,8 +8,10 @@ anything with it; the connection is closed when it returns. The functions below 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
+import hashlib
 import itertools
 import select
 import socket
@@ -368,7 +370,7 @@ def raw(data: bytes, *, then: str = "close", piece: int = 0) -> Script:
                 conn.send(data)
             if then == "reset":
                 # A reset overtakes bytes that the other side has not read yet: let it have them first.
-                _wait_until_sent(conn)
+                wait_until_taken(conn)
                 conn.reset()
                 return
             if then == "stay":
@@ -380,7 +382,8 @@ def raw(data: bytes, *, then: str = "close", piece: int = 0) -> Script:
     return script
 
 
-def _wait_until_sent(conn: Conn) -> None:
+def wait_until_taken(conn: Conn) -> None:
+    """Wait until the other side's kernel has every byte that was sent."""
     eventually(lambda: _unacknowledged(conn.socket) == 0, what="acknowledged bytes")
 
 
@@ -429,12 +432,18 @@ def continue_100(answer: Answer | None = None) -> Script:
 
 
 def upgrade(protocol: str = "websocket", *, greeting: bytes = b"") -> Script:
-    """Answer a request with 101 and switch to an echo. `greeting` comes in the same segment as the 101."""
-    head = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n".encode()
+    """Answer a request with 101 and switch to an echo. `greeting` comes in the same segment as the 101.
+
+    A WebSocket key gets its accept value (RFC 6455), so that strict parties in between go along.
+    """
 
     def script(conn: MemberConn) -> None:
-        if conn.read_request() is not None:
-            conn.send(head + greeting)
+        if (asked := conn.read_request()) is not None:
+            lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", f"Upgrade: {protocol}"]
+            if key := asked.get("Sec-WebSocket-Key"):
+                digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+                lines.append(f"Sec-WebSocket-Accept: {base64.b64encode(digest).decode()}")
+            conn.send("\r\n".join([*lines, "", ""]).encode() + greeting)
             echo(conn)
 
     return script

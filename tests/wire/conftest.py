@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running balancer on loopback, its scripted members, and the check that nothing of a test stays behind."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import fastlb
+from fastlb.testing import Client, Member, eventually, open_descriptors, threads
+
+WORKERS = 2
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "workers(n): how many workers the engine of this test has (two without it)"
+    )
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_behind():
+    """Afterwards the process has the descriptors and threads it had before: engine, members and clients are
+    gone."""
+    files, tasks = open_descriptors(), threads()
+    yield
+
+    def left():
+        now, alive = open_descriptors(), threads()
+        more_files = {number: name for number, name in now.items() if files.get(number) != name}
+        more_tasks = {number: name for number, name in alive.items() if number not in tasks}
+        assert not more_files, f"descriptors left open: {more_files}"
+        assert not more_tasks, f"threads left running: {more_tasks}"
+        return True
+
+    eventually(left, 3.0)
+
+
+@pytest.fixture
+def engine(request, nothing_stays_behind):
+    """An engine of two workers, or as many as the test is marked with; stopped afterwards without grace."""
+    marker = request.node.get_closest_marker("workers")
+    engine = fastlb.Engine(workers=marker.args[0] if marker else WORKERS)
+    yield engine
+    engine.stop()
+
+
+@dataclasses.dataclass
+class Balancer:
+    """A load balancer with one listener and one pool, and a client for it."""
+
+    lb: fastlb.LoadBalancer
+    listener: fastlb.Listener
+    pool: fastlb.Pool | None
+    members: list
+    client: Client
+
+    def add(self, member, **options):
+        """Add a peer to the pool."""
+        added = self.pool.create_member(member.address, member.port, **options)
+        self.members.append(added)
+        return added
+
+
+@pytest.fixture
+def balance(engine):
+    """`balance(one, two, protocol="HTTP", listener={…}, pool={…}, options=[{"weight": 3}, {}])`: a running
+    Balancer.
+
+    Its arguments are peers of fastlb.testing (or anything with address and port). It is closed behind the
+    test.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            *peers,
+            protocol="HTTP",
+            algorithm="ROUND_ROBIN",
+            address="127.0.0.1",
+            listener=(),
+            pool=(),
+            options=(),
+            with_pool=True,
+            start=True,
+            monitor=None,
+        ):
+            lb = fastlb.LoadBalancer(name="wire", vip_address=address, engine=engine)
+            stack.callback(lb.close)
+            front = lb.create_listener(protocol=protocol, protocol_port=0, **dict(listener))
+            back, members = None, []
+            if with_pool:
+                back = front.create_pool(protocol=protocol, lb_algorithm=algorithm, **dict(pool))
+                for index, peer in enumerate(peers):
+                    fields = options[index] if index < len(options) else {}
+                    members.append(back.create_member(peer.address, peer.port, **fields))
+                if monitor is not None:
+                    back.create_health_monitor(**monitor)
+            if start:
+                lb.start()
+            return Balancer(lb, front, back, members, Client(address, front.protocol_port if start else 0))
+
+        yield make
+
+
+@pytest.fixture
+def member(nothing_stays_behind):
+    """`member(script, …)`: a running scripted member, closed behind the test; what fails in its script fails
+    the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(script=None, **options):
+            return stack.enter_context(Member(script, **options))
+
+        yield make
+
+
+@pytest.fixture
+def child():
+    """`child(source, *arguments)`: run a program with this interpreter and this fastlb; its standard
+    output."""
+
+    def run(source, *arguments, timeout=60):
+        result = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(source), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=child_environment(),
+        )
+        assert result.returncode == 0, f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    return run
+
+
+def child_environment():
+    """The environment of a child that has to find the same fastlb."""
+    place = os.path.dirname(os.path.dirname(fastlb.__file__))
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([place, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+    }
+
+
+@pytest.fixture
+def program():
+    """`program("nginx")`: the path of an installed program; the test is skipped where there is none."""
+
+    def find(name):
+        path = shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+        if path is None:
+            pytest.skip(f"{name} not installed")
+        return path
+
+    return find
