@@ -18,7 +18,7 @@ LINES_AT_MOST = 800
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
 LOOSE_END = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")  # in pieces: this file is read too
-IMPORTERS = {"cli": {"cli"}, "api": {"api", "cli"}}  # module under fastlb/: who may import it
+IMPORTERS = {"cli": {"cli", "__main__"}, "api": {"api", "cli"}}  # module under fastlb/: who may import it
 
 
 def is_source(path: pathlib.Path) -> bool:
