@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README's Python works when pasted, and does what its comments say."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def block(root):
+    (found,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    return found
+
+
+def test_python_block_runs_as_it_is(block, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    one, two = lines[0], lines[1]
+    assert one != two
+    assert lines[2:4] == [one, two]
+    assert lines[4].startswith(f"{one} 5 connections")
+    assert lines[-2].startswith("<Member 127.0.0.1:")
+    assert "weight=0" in lines[-1]
+
+
+def test_python_block_is_about_thirty_lines(block):
+    assert len([line for line in block.splitlines() if line.strip()]) <= 30
