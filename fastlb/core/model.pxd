@@ -79,6 +79,7 @@ cdef struct member_t:
     uint32_t index                       # in pool.members; under pool.mutex
     uint32_t slot                        # in the roster published last; under pool.mutex
     uint32_t listed_weight               # LEAST_CONNECTIONS: as it is listed, 0: not listed; under pool.mutex
+    uint32_t wanted_weight               # and as it should be
     void *selector_node                  # and its bucket, and its neighbours there; under pool.pick_lock
     member_t *selector_next
     member_t *selector_previous

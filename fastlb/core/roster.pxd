@@ -14,18 +14,43 @@ from fastlb.core.atomics cimport (
     counter_add_seq, counter_get, counter_set, flag_get, pointer_get, pointer_set, spinlock_give, spinlock_take,
 )
 from fastlb.core.model cimport (
-    ALGORITHM_ROUND_ROBIN, algorithm_t, member_t, pool_t, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
-    pthread_mutex_unlock,
+    ALGORITHM_LEAST_CONNECTIONS, ALGORITHM_MAGLEV, ALGORITHM_PEAK_EWMA, ALGORITHM_RANDOM_TWO_CHOICES,
+    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, algorithm_t, member_t, pool_t, pthread_mutex_destroy,
+    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
 )
+from fastlb.core.random cimport random_next, random_t
+from fastlb.core.selection.least_conn cimport least_conn_dispose, least_conn_ops
+from fastlb.core.selection.maglev cimport maglev_ops
 from fastlb.core.selection.ops cimport ROSTER_MEMBERS_MAX, pick_t, roster_t, selector_ops_t
+from fastlb.core.selection.p2c cimport p2c_ops
+from fastlb.core.selection.peak_ewma cimport peak_ewma_ops
+from fastlb.core.selection.ring_hash cimport ring_hash_ops
 from fastlb.core.selection.round_robin cimport round_robin_ops
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_t
 
 cdef enum:
     ROSTER_WEIGHT_MAX = 256
 
+cdef struct simulation_t:               # how many picks, for whom, and how long their sessions are open
+    uint64_t picks
+    const uint64_t *client_hashes       # one a pick, as in pick_t; NULL: drawn from `rng`
+    const uint64_t *client_port_hashes  # NULL: as client_hashes
+    uint64_t hold                       # each session stays open for so many picks after its own; 0: it ends at once
+    uint64_t gap_ns                     # from pick to pick
+    const uint64_t *response_ns         # by index in pool.members: the time to each answer; NULL: unknown
+
 
 cdef inline selector_ops_t roster_ops(algorithm_t algorithm) noexcept nogil:
+    if algorithm == ALGORITHM_LEAST_CONNECTIONS:
+        return least_conn_ops()
+    if algorithm == ALGORITHM_SOURCE_IP or algorithm == ALGORITHM_SOURCE_IP_PORT:
+        return ring_hash_ops()
+    if algorithm == ALGORITHM_RANDOM_TWO_CHOICES:
+        return p2c_ops()
+    if algorithm == ALGORITHM_PEAK_EWMA:
+        return peak_ewma_ops()
+    if algorithm == ALGORITHM_MAGLEV:
+        return maglev_ops()
     return round_robin_ops()
 
 
@@ -183,7 +208,7 @@ cdef inline void pool_dispose(pool_t *pool) noexcept nogil:
     cdef roster_t *roster = <roster_t *>pointer_get(&pool.roster)
     if roster != NULL:
         roster_free(roster)
-    free(pool.selector)
+    least_conn_dispose(pool)
     free(pool.members)
     pthread_mutex_destroy(&pool.mutex)
 
@@ -360,3 +385,49 @@ cdef inline void pool_closed(pool_t *pool, member_t *member, uint64_t now_ns, ui
     roster = <roster_t *>pointer_get(&pool.roster)
     if roster != NULL and roster.ops.closed != NULL:
         roster.ops.closed(pool, member, now_ns, response_ns)
+
+
+cdef inline int roster_simulate(
+    pool_t *pool, const simulation_t *plan, random_t *rng, uint32_t *indexes
+) noexcept nogil:
+    """Make picks without traffic; each one's index in pool.members, or UINT32_MAX if there was nobody. 0 or -ENOMEM.
+
+    For a pool of its own: it moves the pool's cursor and counts its sessions, and holds pool.mutex for as long as it
+    takes. Sessions still open at the end are closed. Any thread; it need not be a reader of pool.snapshots.
+    """
+    cdef pick_t ask
+    cdef member_t *member
+    cdef member_t **held                # a circle: the sessions of the last `hold` picks
+    cdef uint64_t hold = plan.hold if plan.hold < plan.picks else plan.picks
+    cdef uint64_t i, at
+    memset(&ask, 0, sizeof(ask))
+    ask.rng = rng
+    held = <member_t **>malloc((hold + 1) * sizeof(member_t *))
+    if held == NULL:
+        return -ENOMEM
+    memset(held, 0, (hold + 1) * sizeof(member_t *))
+    # Nothing can be published meanwhile, so nothing is retired either.
+    pthread_mutex_lock(&pool.mutex)
+    at = 0
+    for i in range(plan.picks + hold):
+        ask.now_ns += plan.gap_ns
+        if i < plan.picks:
+            ask.client_hash = plan.client_hashes[i] if plan.client_hashes != NULL else random_next(rng)
+            ask.client_port_hash = plan.client_port_hashes[i] if plan.client_port_hashes != NULL else ask.client_hash
+            member = pool_pick(pool, &ask)
+            indexes[i] = member.index if member != NULL else <uint32_t>-1
+            held[at] = member
+            if member != NULL:
+                pool_opened(pool, member, ask.now_ns)
+        else:
+            held[at] = NULL
+        at = at + 1 if at < hold else 0
+        member = held[at]               # the oldest
+        if member != NULL:
+            pool_closed(
+                pool, member, ask.now_ns, plan.response_ns[member.index] if plan.response_ns != NULL else 0
+            )
+            held[at] = NULL
+    pthread_mutex_unlock(&pool.mutex)
+    free(held)
+    return 0

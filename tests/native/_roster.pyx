@@ -16,6 +16,10 @@ from fastlb.core.snapshot cimport (
 
 import os
 
+import numpy
+
+NOBODY = 0xFFFFFFFF
+
 cdef enum:
     READERS = 8
 
@@ -144,3 +148,29 @@ cdef class Pool:
     def pending(self):
         snapshot_reclaim(&self.snapshots)
         return snapshots_pending(&self.snapshots)
+
+    def simulate(
+        self, uint64_t picks, const uint64_t[::1] keys=None, const uint64_t[::1] port_keys=None, uint64_t hold=0,
+        uint64_t gap_ns=0, const uint64_t[::1] response_ns=None, int threads=1
+    ):
+        """NumPy array of the numbers picked, as long as no member was taken out."""
+        cdef simulation_t plan
+        cdef uint32_t[::1] out
+        memset(&plan, 0, sizeof(plan))
+        numbers = numpy.empty(picks, numpy.uint32)
+        out = numbers
+        plan.picks = picks
+        plan.hold = hold
+        plan.gap_ns = gap_ns
+        if keys is not None:
+            assert <uint64_t>keys.shape[0] >= picks
+            plan.client_hashes = &keys[0]
+        if port_keys is not None:
+            assert <uint64_t>port_keys.shape[0] >= picks
+            plan.client_port_hashes = &port_keys[0]
+        if response_ns is not None:
+            plan.response_ns = &response_ns[0]
+        if picks:
+            self.call(roster_simulate(&self.pool, &plan, &self.rng, &out[0]))
+        order = numpy.array([self.pool.members[i].id for i in range(self.pool.count)] + [NOBODY], numpy.uint32)
+        return order[numpy.minimum(numbers, self.pool.count)]

@@ -55,15 +55,20 @@ cdef inline bint pick_was_tried(const pick_t *ask, const member_t *member) noexc
     return 0
 
 
-cdef inline member_t *roster_other(const roster_t *roster, const pick_t *ask, uint32_t start) noexcept nogil:
-    """The next member from `start` on that was not tried; NULL if there is none. The last resort of every algorithm."""
-    cdef uint32_t i
+cdef inline uint32_t roster_other_index(const roster_t *roster, const pick_t *ask, uint32_t start) noexcept nogil:
+    """The next member from `start` on that was not tried; roster.count if there is none. Every algorithm's last resort."""
     cdef uint32_t at = start
-    for i in range(roster.count):
+    cdef uint32_t _
+    for _ in range(roster.count):
         if not pick_was_tried(ask, roster.members[at]):
-            return roster.members[at]
+            return at
         at = at + 1 if at + 1 < roster.count else 0
-    return NULL
+    return roster.count
+
+
+cdef inline member_t *roster_other(const roster_t *roster, const pick_t *ask, uint32_t start) noexcept nogil:
+    cdef uint32_t index = roster_other_index(roster, ask, start)
+    return roster.members[index] if index < roster.count else NULL
 
 
 cdef inline uint64_t roster_phase(uint64_t generation, uint64_t bound) noexcept nogil:

@@ -33,9 +33,9 @@ cdef inline int round_robin_build(pool_t *pool, roster_t *roster, const roster_t
 
 cdef inline member_t *round_robin_pick_even(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil:
     cdef uint64_t turn = 0
-    cdef uint32_t skipped
+    cdef uint32_t _
     cdef member_t *member
-    for skipped in range(ask.tried_count + ROUND_ROBIN_SKIPS):
+    for _ in range(ask.tried_count + ROUND_ROBIN_SKIPS):
         turn = <uint64_t>counter_add(&pool.cursor, 1)
         member = roster.members[(turn + roster.phase) % roster.count]
         if ask.tried_count == 0 or not pick_was_tried(ask, member):
@@ -45,7 +45,7 @@ cdef inline member_t *round_robin_pick_even(pool_t *pool, roster_t *roster, cons
 
 cdef inline member_t *round_robin_pick(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil:
     cdef turns_t *turns = <turns_t *>roster.state
-    cdef uint32_t skipped
+    cdef uint32_t _
     cdef uint32_t index = 0
     cdef member_t *member = NULL
     if roster.even:
@@ -53,7 +53,7 @@ cdef inline member_t *round_robin_pick(pool_t *pool, roster_t *roster, const pic
     if counter_get(&pool.cursor) == 0:
         counter_add(&pool.cursor, 1)    # the sequence has begun: the next roster goes on elsewhere
     spinlock_take(&pool.pick_lock)
-    for skipped in range(ask.tried_count + ROUND_ROBIN_SKIPS):
+    for _ in range(ask.tried_count + ROUND_ROBIN_SKIPS):
         index = turns_next(turns)
         member = roster.members[index]
         if ask.tried_count == 0 or not pick_was_tried(ask, member):

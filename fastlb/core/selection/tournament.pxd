@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The least of a set of keys when one key changes at a time: a tree of winners, replayed from the changed leaf up."""
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport malloc
 
 cdef struct rival_t:
     double key                     # the least wins
@@ -36,25 +36,34 @@ cdef inline void tournament_replay(tournament_t *t) noexcept nogil:
         node -= 1
 
 
-cdef inline tournament_t *tournament_new(uint32_t count) noexcept nogil:
-    """Room for `count` keys (1..65,535), none of them set; NULL: no memory. Freed with `free`."""
+cdef inline void tournament_resize(tournament_t *t, uint32_t before, uint32_t count) noexcept nogil:
+    """Hold `count` keys, at most as many as there is room for; the first `before` keep theirs, the others are not set."""
     cdef uint32_t leaves = 1
     cdef uint32_t i
-    cdef tournament_t *t
     while leaves < count:
+        leaves *= 2
+    t.leaves = leaves
+    for i in range(leaves):
+        t.winner[leaves + i] = <uint16_t>i
+        if i >= before:
+            t.rivals[i].key = tournament_never()
+            t.rivals[i].stamp = i
+    tournament_replay(t)
+
+
+cdef inline tournament_t *tournament_new(uint32_t room) noexcept nogil:
+    """Room for so many keys (1..65,535), none of them set; NULL: no memory. Freed with `free`."""
+    cdef uint32_t leaves = 1
+    cdef tournament_t *t
+    while leaves < room:
         leaves *= 2
     t = <tournament_t *>malloc(sizeof(tournament_t) + leaves * (sizeof(rival_t) + 2 * sizeof(uint16_t)))
     if t == NULL:
         return NULL
-    t.leaves = leaves
     t.rivals = <rival_t *>(t + 1)
     t.winner = <uint16_t *>(t.rivals + leaves)
     t.winner[0] = 0
-    for i in range(leaves):
-        t.rivals[i].key = tournament_never()
-        t.rivals[i].stamp = i
-        t.winner[leaves + i] = <uint16_t>i
-    tournament_replay(t)
+    tournament_resize(t, 0, room)
     return t
 
 

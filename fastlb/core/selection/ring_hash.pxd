@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOURCE_IP, SOURCE_IP_PORT: a consistent hash ring, the same on every node.
+
+Each member has RING_POINTS points on the ring, hashed from its address.  A client belongs to the member with the least
+distance / weight from the client up to the member's next point: with equal weights that is ketama's rule, the next point of
+all; with others, shares are as the weights, and only their ratio counts.  As the owner is a minimum over members,
+one that leaves hands on its own clients and moves nobody else's, and one whose weight changes only takes or gives its own.
+
+For the lookup, the ring is cut into arcs of one owner, sorted by where they end; an index on the hash's top bits says where to look.
+A roster takes over the points of the one before it, and sorts only those of members that are new.
+"""
+from libc.errno cimport ENOMEM
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+from fastlb.core.hash cimport hash_mix
+from fastlb.core.model cimport ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, member_t, pool_t
+from fastlb.core.selection.ops cimport pick_t, pick_was_tried, roster_other, roster_t, selector_ops_t
+
+cdef enum:
+    RING_POINTS = 128              # a member; the share of one deviates by 1 / sqrt(points), 9 %
+    RING_SLOT_BITS = 16
+    RING_SLOT_MASK = 0xFFFF
+    RING_ARCS_AN_ENTRY = 4         # of the index: half a cache line
+    RING_LOOKS = 1024              # arcs a retry looks at
+
+# A point, or the end of an arc, is a word: 48 bits of position, then the index in the roster.
+
+cdef struct ring_t:                # roster.state
+    uint64_t *points               # sorted
+    uint32_t point_count
+    uint32_t arc_count
+    uint64_t *arcs                 # sorted, then one that closes the circle; `points` itself if the weights are equal
+    uint32_t *index                # first arc that ends in or after each piece of the circle
+    uint32_t shift
+
+cdef struct ring_rival_t:          # a point that was passed, and may own what lies further on
+    uint64_t at                    # distance from the start of the sweep, against the clock
+    uint64_t until                 # the last place where it is nearer than the rival below it
+    uint32_t weight
+    uint32_t slot
+
+
+cdef inline void ring_free(ring_t *ring) noexcept nogil:
+    if ring != NULL:
+        if ring.arcs != ring.points:
+            free(ring.arcs)
+        free(ring.points)
+        free(ring.index)
+        free(ring)
+
+
+cdef inline uint32_t ring_bits(uint32_t count) noexcept nogil:
+    """Of a table with about `count` entries, more rather than less; at least 1."""
+    cdef uint32_t bits = 1
+    while (<uint64_t>1 << bits) < count:
+        bits += 1
+    return bits
+
+
+cdef inline bint ring_sort(const uint64_t *given, uint32_t count, uint64_t *into) noexcept nogil:
+    """Hashes are spread evenly: after a distribution by their top bits, an insertion sort has little left to do."""
+    cdef uint32_t shift = 64 - ring_bits(count)
+    cdef uint32_t i, j, bucket
+    cdef uint32_t total = 0
+    cdef uint64_t word
+    cdef uint32_t *begins = <uint32_t *>malloc((<size_t>1 << (64 - shift)) * sizeof(uint32_t))
+    if begins == NULL:
+        return 0
+    memset(begins, 0, (<size_t>1 << (64 - shift)) * sizeof(uint32_t))
+    for i in range(count):
+        begins[given[i] >> shift] += 1
+    for i in range(<uint32_t>1 << (64 - shift)):
+        bucket = begins[i]
+        begins[i] = total
+        total += bucket
+    for i in range(count):
+        bucket = <uint32_t>(given[i] >> shift)
+        into[begins[bucket]] = given[i]
+        begins[bucket] += 1
+    for i in range(1, count):
+        word = into[i]
+        j = i
+        while j > 0 and into[j - 1] > word:
+            into[j] = into[j - 1]
+            j -= 1
+        into[j] = word
+    free(begins)
+    return 1
+
+
+cdef inline void ring_points(const member_t *member, uint32_t slot, uint64_t *into) noexcept nogil:
+    cdef uint64_t i
+    for i in range(RING_POINTS):
+        into[i] = (hash_mix(member.hash_key + i * 0x9E3779B97F4A7C15u) & ~<uint64_t>RING_SLOT_MASK) | slot
+
+
+cdef inline bint ring_stays(const roster_t *previous, const member_t *member) noexcept nogil:
+    return member.slot < previous.count and previous.members[member.slot] == member
+
+
+cdef inline void ring_merge(
+    const ring_t *old, const uint32_t *slots, const uint64_t *fresh, uint32_t fresh_count, uint64_t *into
+) noexcept nogil:
+    """`slots`: the new index of each old one, or more than a slot holds: it left."""
+    cdef uint32_t i, slot
+    cdef uint32_t taken = 0
+    cdef uint32_t n = 0
+    cdef uint64_t word
+    for i in range(old.point_count):
+        word = old.points[i]
+        slot = slots[word & RING_SLOT_MASK]
+        if slot > RING_SLOT_MASK:
+            continue
+        word = (word & ~<uint64_t>RING_SLOT_MASK) | slot
+        while taken < fresh_count and fresh[taken] < word:
+            into[n] = fresh[taken]
+            n += 1
+            taken += 1
+        into[n] = word
+        n += 1
+    while taken < fresh_count:
+        into[n] = fresh[taken]
+        n += 1
+        taken += 1
+
+
+cdef inline bint ring_gather(ring_t *ring, const roster_t *roster, const roster_t *previous) noexcept nogil:
+    """The sorted points of the roster; `previous`: one with a ring, or NULL. 0: no memory."""
+    cdef const ring_t *old = <const ring_t *>previous.state if previous != NULL else NULL
+    cdef uint32_t fresh_count = 0
+    cdef uint32_t i
+    cdef bint sorted_ = 0
+    cdef uint64_t *given = NULL
+    cdef uint64_t *fresh = NULL
+    cdef uint32_t *slots = NULL
+    for i in range(roster.count):
+        fresh_count += old == NULL or not ring_stays(previous, roster.members[i])
+    ring.point_count = roster.count * RING_POINTS
+    ring.points = <uint64_t *>malloc((<size_t>ring.point_count + 1) * sizeof(uint64_t))
+    given = <uint64_t *>malloc((<size_t>fresh_count * RING_POINTS + 1) * sizeof(uint64_t))
+    fresh = <uint64_t *>malloc((<size_t>fresh_count * RING_POINTS + 1) * sizeof(uint64_t)) if old != NULL else ring.points
+    slots = <uint32_t *>malloc((<size_t>previous.count if previous != NULL else 1) * sizeof(uint32_t))
+    if ring.points != NULL and given != NULL and fresh != NULL and slots != NULL:
+        if old != NULL:
+            memset(slots, 0xFF, previous.count * sizeof(uint32_t))
+        fresh_count = 0
+        for i in range(roster.count):
+            if old != NULL and ring_stays(previous, roster.members[i]):
+                slots[roster.members[i].slot] = i
+            else:
+                ring_points(roster.members[i], i, given + <size_t>fresh_count * RING_POINTS)
+                fresh_count += 1
+        sorted_ = ring_sort(given, fresh_count * RING_POINTS, fresh)
+        if sorted_ and old != NULL:
+            ring_merge(old, slots, fresh, fresh_count * RING_POINTS, ring.points)
+    if fresh != ring.points:
+        free(fresh)
+    free(given)
+    free(slots)
+    return sorted_
+
+
+cdef inline uint64_t ring_until(const ring_rival_t *near, uint32_t near_weight, const ring_rival_t *far) noexcept nogil:
+    """The last place where `near` beats the heavier `far`; a tie is the nearer one's. In whole units, so exact."""
+    return near.at + (near.at - far.at) * near_weight // (far.weight - near_weight)
+
+
+cdef inline uint32_t ring_sweep(const ring_t *ring, const uint16_t *weights, uint64_t *into) noexcept nogil:
+    """Cut the circle into arcs, in the order of a sweep against the clock from a heaviest point; at most 2 × points.
+
+    Rivals stand on a stack, the owner on top, each with more weight than those above it: only a heavier one can still
+    take over.  They are the lower hull of the lines distance / weight, so each takes over later than the one above it.
+    """
+    cdef ring_rival_t stack[257]
+    cdef ring_rival_t rival
+    cdef uint32_t depth = 0
+    cdef uint32_t n = 0
+    cdef uint32_t start = 0
+    cdef uint32_t i, at
+    cdef uint64_t origin, here
+    for i in range(ring.point_count):   # a heaviest point: whatever was passed before it is beaten for good
+        if weights[ring.points[i] & RING_SLOT_MASK] > weights[ring.points[start] & RING_SLOT_MASK]:
+            start = i
+    origin = ring.points[start] >> RING_SLOT_BITS
+    for i in range(ring.point_count + 1):
+        at = start - i if i <= start else start + ring.point_count - i
+        here = (origin - (ring.points[at] >> RING_SLOT_BITS)) & ((<uint64_t>1 << 48) - 1)
+        if i == ring.point_count:
+            here = <uint64_t>1 << 48    # back at the start
+        while depth > 1 and stack[depth - 1].until + 1 < here:
+            into[n] = (((origin - stack[depth - 1].until - 1) << RING_SLOT_BITS)) | stack[depth - 2].slot
+            n += 1
+            depth -= 1
+        if i == ring.point_count:
+            break
+        rival.at = here
+        rival.slot = ring.points[at] & RING_SLOT_MASK
+        rival.weight = weights[rival.slot]
+        while depth > 0 and stack[depth - 1].weight <= rival.weight:
+            depth -= 1
+        while depth > 1 and stack[depth - 1].until <= ring_until(&rival, rival.weight, &stack[depth - 1]):
+            depth -= 1
+        if depth > 0:
+            rival.until = ring_until(&rival, rival.weight, &stack[depth - 1])
+        stack[depth] = rival
+        depth += 1
+        into[n] = (ring.points[at] & ~<uint64_t>RING_SLOT_MASK) | rival.slot
+        n += 1
+    return n
+
+
+cdef inline bint ring_cut(ring_t *ring, const roster_t *roster) noexcept nogil:
+    """The arcs of a roster whose weights differ. 0: no memory."""
+    cdef uint64_t *swept = <uint64_t *>malloc(2 * <size_t>ring.point_count * sizeof(uint64_t))
+    cdef uint32_t n, i
+    cdef uint32_t wrapped = 0
+    if swept == NULL:
+        return 0
+    n = ring_sweep(ring, roster.weights, swept)
+    ring.arcs = <uint64_t *>malloc((<size_t>n + 1) * sizeof(uint64_t))
+    if ring.arcs != NULL:
+        # The sweep ran down from its start to 0 and went on from the top.
+        while wrapped < n and (swept[wrapped] >> RING_SLOT_BITS) <= (swept[0] >> RING_SLOT_BITS):
+            wrapped += 1
+        for i in range(wrapped):
+            ring.arcs[i] = swept[wrapped - 1 - i]
+        for i in range(wrapped, n):
+            ring.arcs[i] = swept[n - 1 - (i - wrapped)]
+        ring.arc_count = n
+    free(swept)
+    return ring.arcs != NULL
+
+
+cdef inline bint ring_index(ring_t *ring) noexcept nogil:
+    cdef uint32_t bits = ring_bits(ring.arc_count // RING_ARCS_AN_ENTRY)
+    cdef uint32_t i
+    cdef uint32_t at = 0
+    ring.shift = 64 - bits
+    ring.index = <uint32_t *>malloc((<size_t>1 << bits) * sizeof(uint32_t))
+    if ring.index == NULL:
+        return 0
+    # Past the last arc the first one begins.
+    ring.arcs[ring.arc_count] = ~<uint64_t>RING_SLOT_MASK | (ring.arcs[0] & RING_SLOT_MASK)
+    for i in range(<uint32_t>1 << bits):
+        while at < ring.arc_count and ring.arcs[at] < (<uint64_t>i << ring.shift):
+            at += 1
+        ring.index[i] = at
+    return 1
+
+
+cdef inline int ring_hash_build(pool_t *pool, roster_t *roster, const roster_t *previous) noexcept nogil:
+    cdef ring_t *ring
+    cdef bint built
+    if roster.count == 0:
+        return 0
+    if previous != NULL and (
+        previous.algorithm not in (ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT) or previous.state == NULL
+    ):
+        previous = NULL
+    ring = <ring_t *>malloc(sizeof(ring_t))
+    if ring == NULL:
+        return -ENOMEM
+    memset(ring, 0, sizeof(ring_t))
+    built = ring_gather(ring, roster, previous)
+    if built and roster.even:
+        ring.arcs = ring.points
+        ring.arc_count = ring.point_count
+    elif built:
+        built = ring_cut(ring, roster)
+    if not built or not ring_index(ring):
+        ring_free(ring)
+        return -ENOMEM
+    roster.state = ring
+    return 0
+
+
+cdef inline member_t *ring_hash_pick(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil:
+    cdef const ring_t *ring = <const ring_t *>roster.state
+    cdef uint64_t hashed = ask.client_port_hash if roster.algorithm == ALGORITHM_SOURCE_IP_PORT else ask.client_hash
+    cdef uint64_t key = hashed & ~<uint64_t>RING_SLOT_MASK
+    cdef uint32_t at = ring.index[key >> ring.shift]
+    cdef uint32_t _
+    cdef member_t *member
+    while ring.arcs[at] < key:
+        at += 1
+    member = roster.members[ring.arcs[at] & RING_SLOT_MASK]
+    if ask.tried_count == 0:
+        return member
+    for _ in range(RING_LOOKS):
+        if not pick_was_tried(ask, member):
+            return member
+        at = at + 1 if at + 1 < ring.arc_count else 0
+        member = roster.members[ring.arcs[at] & RING_SLOT_MASK]
+    return roster_other(roster, ask, 0)
+
+
+cdef inline void ring_hash_free(roster_t *roster) noexcept nogil:
+    ring_free(<ring_t *>roster.state)
+
+
+cdef inline selector_ops_t ring_hash_ops() noexcept nogil:
+    cdef selector_ops_t ops
+    ops.build = ring_hash_build
+    ops.activate = NULL
+    ops.deactivate = NULL
+    ops.pick = ring_hash_pick
+    ops.opened = NULL
+    ops.closed = NULL
+    ops.free = ring_hash_free
+    return ops
