@@ -29,6 +29,8 @@ cdef struct upstream_t:          # a connection to a member
     conn_t conn                  # first, so that one pointer serves
     member_t *member             # counted
     session_t *session           # NULL while idle
+    upstream_t *next             # in context.upstreams
+    upstream_t **link
     upstream_t *idle_next        # in member_shard_t.idle
     upstream_t *idle_previous
     uint64_t since_ns            # when it was given to its session
@@ -96,9 +98,11 @@ cdef struct context_t:
     slab_t sessions_slab
     slab_t upstreams_slab
     session_t *sessions          # all of this worker
+    upstream_t *upstreams        # likewise
+    void *listenings             # its listening sockets (accept.pxd)
     uint32_t session_count
     bint draining                # the engine stops: no idle connection is kept
-    bint accept_blocked          # descriptors ran out: listeners that wait look again soon
+    bint slot_freed              # a session ended in this turn: a listener that waits may accept again
     uint8_t *scratch             # SCRATCH_BYTES
     http1_head_t request
     http1_head_t response

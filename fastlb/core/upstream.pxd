@@ -4,15 +4,13 @@
 A try that fails before a byte was taken goes to another member at once.  When all were tried there is one second's
 rest and another round, up to Octavia's three retries; the protocol decides what a session without a member is told.
 """
-from libc.stdint cimport uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint32_t
 from fastlb.core.atomics cimport counter_bump, flag_get
 from fastlb.core.conn cimport (
-    CONN_MEMBER, ECONNRESET, EINPROGRESS, EMFILE, ENFILE, ENOMEM, conn_close, conn_drop_output, conn_event_f, conn_held,
-    conn_reset, conn_t, conn_watch,
+    CONN_MEMBER, EINPROGRESS, EMFILE, ENFILE, ENOMEM, conn_close, conn_event_f, conn_held, conn_reset, conn_t, conn_watch,
 )
 from fastlb.core.context cimport (
-    SESSION_TRIES, context_t, listener_shard, member_shard, session_conf, session_t, upstream_t,
+    SESSION_TRIES, context_t, member_shard, session_conf, session_t, upstream_t,
 )
 from fastlb.core.lifetime cimport member_hold, member_release
 from fastlb.core.model cimport listener_conf_t, member_shard_t, member_t, pool_t
@@ -55,6 +53,9 @@ cdef inline void upstream_drop(context_t *c, upstream_t *up, bint reset) noexcep
         return
     counter_bump(&member_shard(c, up.member).connections, -1)
     counter_bump(&c.live_upstreams, -1)
+    up.link[0] = up.next
+    if up.next != NULL:
+        up.next.link = up.link
     if reset:
         conn_reset(&c.loop, &up.conn)
     else:
@@ -129,6 +130,11 @@ cdef inline upstream_t *upstream_connect(context_t *c, member_t *member, int *er
     up.connecting = 1
     up.member = member
     member_hold(member)
+    up.next = c.upstreams
+    up.link = &c.upstreams
+    if up.next != NULL:
+        up.next.link = &up.next
+    c.upstreams = up
     counter_bump(&shard.connections, 1)
     counter_bump(&c.live_upstreams, 1)
     return up
@@ -152,6 +158,17 @@ cdef inline void upstream_count_closed(context_t *c, session_t *s) noexcept nogi
         s.counted = 0
         counter_bump(&member_shard(c, up.member).active, -1)
         pool_closed(up.member.pool, up.member, c.loop.now_ns, up.response_ns)
+
+
+cdef inline void upstream_abort(context_t *c, session_t *s) noexcept nogil:
+    """Break the connection off with RST: the member must not take what it has got for the whole."""
+    cdef upstream_t *up = s.up
+    if up == NULL:
+        return
+    upstream_count_closed(c, s)
+    up.session = NULL
+    s.up = NULL
+    upstream_drop(c, up, 1)
 
 
 cdef inline void upstream_fail(context_t *c, session_t *s, bint connect_failed) noexcept nogil:

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A listener's sockets on one worker: accepting, refusing whom allowed_cidrs does not name, waiting when full.
+
+Listening sockets are level-triggered, so that one accept for one connection is enough and no call is spent on hearing
+that there is no more.  At connection_limit, and when descriptors run out, the socket is taken out of epoll: clients wait in the
+kernel's queue.  It is looked at again when a connection of this worker ends, and every ACCEPT_PAUSE_MS.
+"""
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport calloc
+from libc.string cimport memcmp, memcpy, memset
+from fastlb.core.atomics cimport counter_add, counter_bump, pointer_get
+from fastlb.core.conn cimport (
+    CONN_LISTENER, CONN_TIMEOUT, EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, conn_close, conn_t,
+)
+from fastlb.core.context cimport PHASE_IDLE, context_t, listener_shard, session_t
+from fastlb.core.http_proxy cimport http_drive, http_on_client
+from fastlb.core.lifetime cimport listener_hold
+from fastlb.core.loop cimport loop_add, loop_remove
+from fastlb.core.model cimport address_t, cidr_t, listener_conf_t, listener_t
+from fastlb.core.session cimport session_note_address, session_open
+from fastlb.core.sys.epoll cimport EPOLLIN, close, errno
+from fastlb.core.sys.socket cimport (
+    IPPROTO_TCP, SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, accept4, linger, setsockopt, sockaddr, socklen_t,
+)
+from fastlb.core.tcp_relay cimport tcp_on_client, tcp_start
+from fastlb.core.timers cimport timer_arm, timer_disarm
+
+cdef extern from "<netinet/tcp.h>" nogil:
+    int TCP_REPAIR
+
+cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_IP, IP_TTL, IPPROTO_IPV6, IPV6_UNICAST_HOPS
+
+cdef enum:
+    ACCEPT_PAUSE_MS = 20
+    ACCEPT_BATCH = 64
+    ACCEPT_CALM = 32             # wake-ups after an empty queue before more than one is tried again
+
+cdef struct listening_t:
+    conn_t conn                  # first
+    listener_t *listener         # counted
+    listening_t *next            # in context.listenings
+    uint32_t batch
+    uint32_t calm
+    bint paused
+
+
+cdef inline bint cidr_holds(const cidr_t *cidr, const uint8_t *address) noexcept nogil:
+    cdef uint32_t whole = cidr.bits // 8
+    cdef uint32_t rest = cidr.bits % 8
+    if memcmp(cidr.prefix, address, whole) != 0:
+        return 0
+    return rest == 0 or (cidr.prefix[whole] ^ address[whole]) >> (8 - rest) == 0
+
+
+cdef inline bint accept_allowed(const listener_conf_t *conf, const address_t *peer) noexcept nogil:
+    cdef session_t who
+    cdef uint32_t i
+    if conf.cidrs == NULL:
+        return 1
+    memset(&who, 0, sizeof(who))
+    session_note_address(&who, peer)
+    for i in range(conf.cidr_count):
+        if cidr_holds(&conf.cidrs[i], who.client_address):
+            return 1
+    return 0
+
+
+cdef inline void accept_deny(int fd) noexcept nogil:
+    """Forget the connection without a word where the system lets us; else with a reset that dies at the next hop."""
+    cdef int value = 1
+    cdef linger abort
+    if setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &value, sizeof(value)) < 0:
+        setsockopt(fd, IPPROTO_IP, IP_TTL, &value, sizeof(value))
+        setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &value, sizeof(value))
+        abort.l_onoff = 1
+        abort.l_linger = 0
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort))
+    close(fd)
+
+
+cdef inline void accept_pause(context_t *c, listening_t *listening) noexcept nogil:
+    if not listening.paused:
+        listening.paused = 1
+        loop_remove(&c.loop, listening.conn.fd)
+    timer_arm(&c.loop.timers, &listening.conn.timer, c.loop.now_ms + ACCEPT_PAUSE_MS)
+
+
+cdef inline void accept_resume(context_t *c, listening_t *listening) noexcept nogil:
+    if listening.paused and loop_add(&c.loop, listening.conn.fd, EPOLLIN, &listening.conn) == 0:
+        listening.paused = 0
+        timer_disarm(&c.loop.timers, &listening.conn.timer)
+    elif listening.paused:
+        timer_arm(&c.loop.timers, &listening.conn.timer, c.loop.now_ms + ACCEPT_PAUSE_MS)
+
+
+cdef inline bint accept_one(context_t *c, listening_t *listening) noexcept nogil:
+    """1: there may be more."""
+    cdef listener_t *listener = listening.listener
+    cdef listener_conf_t *conf = <listener_conf_t *>pointer_get(&listener.conf)
+    cdef session_t *s
+    cdef address_t peer
+    cdef int fd
+    if counter_add(&listener.active, 1) >= conf.connection_limit:
+        counter_add(&listener.active, -1)
+        accept_pause(c, listening)
+        return 0
+    peer.length = sizeof(peer.ip)
+    fd = accept4(listening.conn.fd, <sockaddr *>&peer.ip, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        counter_add(&listener.active, -1)
+        if errno == EAGAIN:
+            listening.batch = 1
+            listening.calm = ACCEPT_CALM
+            return 0
+        if errno == EINTR or errno == ECONNABORTED:
+            return 1
+        # Out of descriptors or memory: go on with what there is; the queue waits.
+        if errno == EMFILE or errno == ENFILE:
+            counter_bump(&c.accept_emfile, 1)
+        accept_pause(c, listening)
+        return 0
+    if not accept_allowed(conf, &peer):
+        counter_add(&listener.active, -1)
+        counter_bump(&listener_shard(c, listener).denied, 1)
+        accept_deny(fd)
+        return 1
+    s = session_open(c, listener, fd, &peer, http_on_client if listener.http else tcp_on_client)
+    if s == NULL:
+        counter_add(&listener.active, -1)
+        close(fd)
+        return 1
+    if listener.http:
+        http_drive(c, s)
+    else:
+        tcp_start(c, s)
+    return 1
+
+
+cdef inline void accept_on_event(void *context, conn_t *conn, uint32_t events) noexcept nogil:
+    cdef context_t *c = <context_t *>context
+    cdef listening_t *listening = <listening_t *>conn
+    cdef uint32_t i
+    if events & CONN_TIMEOUT:
+        accept_resume(c, listening)
+        return
+    for i in range(listening.batch):
+        if not accept_one(c, listening):
+            return
+    if listening.calm:
+        listening.calm -= 1
+    elif listening.batch < ACCEPT_BATCH:
+        listening.batch *= 2
+
+
+cdef inline bint accept_open(context_t *c, listener_t *listener, int fd) noexcept nogil:
+    """Take over a listening socket; 0: no memory, the socket is the caller's to close."""
+    cdef listening_t *listening = <listening_t *>calloc(1, sizeof(listening_t))
+    if listening == NULL:
+        return 0
+    listening.conn.fd = fd
+    listening.conn.kind = CONN_LISTENER
+    listening.conn.on_event = accept_on_event
+    listening.listener = listener
+    listening.batch = 1
+    listening.paused = 1
+    listener_hold(listener)
+    listening.next = <listening_t *>c.listenings
+    c.listenings = listening
+    accept_resume(c, listening)
+    return 1
+
+
+cdef inline void accept_close(context_t *c, listener_t *listener) noexcept nogil:
+    """Give up the sockets of a listener (NULL: of all). Who is in the queue already is still let in."""
+    cdef listening_t **link = <listening_t **>&c.listenings
+    cdef listening_t *listening
+    cdef uint32_t i
+    while link[0] != NULL:
+        listening = link[0]
+        if listener != NULL and listening.listener != listener:
+            link = &listening.next
+            continue
+        link[0] = listening.next
+        for i in range(65536):
+            if not accept_one(c, listening):
+                break
+        conn_close(&c.loop, &listening.conn)
+
+
+cdef inline void accept_resume_all(context_t *c) noexcept nogil:
+    cdef listening_t *listening = <listening_t *>c.listenings
+    while listening != NULL:
+        if listening.paused:
+            accept_resume(c, listening)
+        listening = listening.next

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All threads, and what is done to all of them: start, stop, listening sockets, orders to every worker."""
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_set
+from fastlb.core.events cimport events_close, events_open, events_t
+from fastlb.core.hash cimport hash_mix
+from fastlb.core.model cimport (
+    address_t, listener_t, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t,
+    pthread_mutex_unlock,
+)
+from fastlb.core.probe cimport probes_free, probes_init, probes_start, probes_stop
+from fastlb.core.probe_target cimport probes_t
+from fastlb.core.snapshot cimport snapshot_reclaim, snapshots_init, snapshots_t
+from fastlb.core.sys.epoll cimport close, errno
+from fastlb.core.sys.socket cimport (
+    AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SO_REUSEADDR, SO_REUSEPORT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
+    SOL_SOCKET, TCP_NODELAY, bind, getsockname, listen, ntohs, setsockopt, sockaddr, socket, socklen_t,
+)
+from fastlb.core.worker cimport (
+    ORDER_DRAIN, ORDER_LISTEN, ORDER_PURGE, ORDER_STOP, ORDER_UNLISTEN, order_kind_t, order_t, worker_await, worker_close,
+    worker_join, worker_open, worker_order, worker_start, worker_t,
+)
+
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **memory, size_t alignment, size_t size) noexcept
+
+cdef extern from "<unistd.h>" nogil:
+    int usleep(unsigned int microseconds) noexcept
+
+cdef enum:
+    ENGINE_WORKERS = 128
+    ENGINE_ADDRESSES = 16        # of one listener
+    ENGINE_BACKLOG = 65535       # the kernel takes net.core.somaxconn of it
+
+cdef struct engine_t:
+    snapshots_t snapshots
+    events_t events
+    probes_t probes
+    worker_t *workers
+    uint32_t count
+    bint running
+    pthread_mutex_t mutex        # one order to all at a time; start and stop
+    counter_t next_id
+    counter_t sessions_cut
+
+
+cdef inline void *engine_memory(size_t size) noexcept nogil:
+    """Zeros, aligned to cache lines; NULL without memory. `free` takes it back."""
+    cdef void *memory = NULL
+    if posix_memalign(&memory, 64, (size + 63) & ~<size_t>63) != 0:
+        return NULL
+    memset(memory, 0, size)
+    return memory
+
+
+cdef inline uint64_t engine_new_id(engine_t *e) noexcept nogil:
+    pthread_mutex_lock(&e.mutex)
+    counter_set(&e.next_id, counter_get(&e.next_id) + 1)
+    cdef uint64_t made = <uint64_t>counter_get(&e.next_id)
+    pthread_mutex_unlock(&e.mutex)
+    return made
+
+
+cdef inline void engine_close_workers(engine_t *e, uint32_t opened) noexcept nogil:
+    cdef uint32_t i
+    for i in range(opened):
+        worker_close(&e.workers[i])
+    free(e.workers)
+    e.workers = NULL
+
+
+cdef inline int engine_start(engine_t *e, const int *cpus, uint64_t seed) noexcept nogil:
+    """Open and start every thread; 0 or -errno with nothing left over. `cpus`: one a worker, -1: any; NULL: any."""
+    cdef uint32_t i
+    cdef int error
+    cdef order_t order
+    e.workers = <worker_t *>engine_memory(e.count * sizeof(worker_t))
+    if e.workers == NULL:
+        return -12
+    for i in range(e.count):
+        error = worker_open(&e.workers[i], i, &e.snapshots, hash_mix(seed + i), cpus[i] if cpus != NULL else -1)
+        if error:
+            engine_close_workers(e, i)
+            return error
+    error = probes_start(&e.probes, 0)
+    i = 0
+    while error == 0 and i < e.count:
+        error = worker_start(&e.workers[i])
+        if error == 0:
+            i += 1
+    if error:
+        while i > 0:
+            i -= 1
+            order.kind = ORDER_STOP
+            order.object = NULL
+            worker_order(&e.workers[i], &order)
+            worker_await(&e.workers[i], &order)
+            worker_join(&e.workers[i])
+        probes_stop(&e.probes)
+        engine_close_workers(e, e.count)
+        return error
+    e.running = 1
+    return 0
+
+
+cdef inline int engine_order(engine_t *e, order_kind_t kind, void *object) noexcept nogil:
+    """Give all workers the same order and wait for all; the first failure, or 0. Under e.mutex."""
+    cdef order_t orders[128]
+    cdef uint32_t i
+    cdef int result = 0
+    for i in range(e.count):
+        orders[i].kind = kind
+        orders[i].object = object
+        orders[i].fd = -1
+        worker_order(&e.workers[i], &orders[i])
+    for i in range(e.count):
+        if worker_await(&e.workers[i], &orders[i]) and result == 0:
+            result = orders[i].result
+    return result
+
+
+cdef inline int64_t engine_sessions(engine_t *e) noexcept nogil:
+    cdef int64_t n = 0
+    cdef uint32_t i
+    for i in range(e.count):
+        n += counter_get(&e.workers[i].c.live_sessions)
+    return n
+
+
+cdef inline int64_t engine_stop(engine_t *e, uint64_t grace_ms) noexcept nogil:
+    """Drain for so long, cut what is left, join all threads; how many sessions were cut. Twice is fine."""
+    cdef uint64_t waited_us = 0
+    cdef int64_t cut = 0
+    cdef uint32_t i
+    pthread_mutex_lock(&e.mutex)
+    if e.running:
+        engine_order(e, ORDER_DRAIN, NULL)
+        while engine_sessions(e) and waited_us < grace_ms * 1000:
+            usleep(2000)
+            waited_us += 2000
+        cut = engine_sessions(e)
+        probes_stop(&e.probes)
+        engine_order(e, ORDER_STOP, NULL)
+        for i in range(e.count):
+            worker_join(&e.workers[i])
+        e.running = 0
+        engine_close_workers(e, e.count)
+        snapshot_reclaim(&e.snapshots)
+    pthread_mutex_unlock(&e.mutex)
+    return cut
+
+
+cdef inline void engine_purge(engine_t *e, void *member) noexcept nogil:
+    """Close the idle connections to a member that gets no more work."""
+    pthread_mutex_lock(&e.mutex)
+    if e.running:
+        engine_order(e, ORDER_PURGE, member)
+    pthread_mutex_unlock(&e.mutex)
+
+
+cdef inline int engine_bind(const address_t *address, uint32_t count, int *fds, uint16_t *port) noexcept nogil:
+    """Bind `count` sockets to one address, and listen. 0 or -errno with none left open. `port` 0 is replaced.
+
+    The first is bound without SO_REUSEPORT, so that an address that anybody uses already is refused, this process included;
+    the others join it.
+    """
+    cdef address_t here = address[0]
+    cdef socklen_t length
+    cdef uint32_t i
+    cdef int one = 1
+    cdef int error = 0
+    cdef uint32_t made = 0
+    for i in range(count):
+        fds[i] = socket(here.ip.sin6_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+        if fds[i] < 0:
+            error = -errno
+            break
+        made += 1
+        setsockopt(fds[i], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one))
+        setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))       # accepted sockets inherit it
+        if here.ip.sin6_family == AF_INET6:
+            setsockopt(fds[i], IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one))
+        if i:
+            setsockopt(fds[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))
+        if bind(fds[i], <const sockaddr *>&here.ip, here.length) < 0:
+            error = -errno
+            break
+        if i == 0:
+            length = sizeof(here.ip)
+            getsockname(fds[i], <sockaddr *>&here.ip, &length)
+            port[0] = ntohs(here.ip.sin6_port)                                # at the same place in sockaddr_in
+            setsockopt(fds[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))
+        if listen(fds[i], ENGINE_BACKLOG) < 0:
+            error = -errno
+            break
+    if error:
+        for i in range(made):
+            close(fds[i])
+    return error
+
+
+cdef inline int engine_listen(engine_t *e, listener_t *listener, const int *fds) noexcept nogil:
+    """Give each worker its socket. 0, or -ENOMEM: then no worker listens, and every socket is closed."""
+    cdef order_t orders[128]
+    cdef uint32_t i
+    cdef int result = 0
+    pthread_mutex_lock(&e.mutex)
+    if not e.running:
+        result = -9                                                           # EBADF: stopped meanwhile
+        for i in range(e.count):
+            close(fds[i])
+    else:
+        for i in range(e.count):
+            orders[i].kind = ORDER_LISTEN
+            orders[i].object = listener
+            orders[i].fd = fds[i]
+            worker_order(&e.workers[i], &orders[i])
+        for i in range(e.count):
+            if worker_await(&e.workers[i], &orders[i]):
+                result = orders[i].result
+                close(fds[i])
+        if result:
+            engine_order(e, ORDER_UNLISTEN, listener)
+    pthread_mutex_unlock(&e.mutex)
+    return result
+
+
+cdef inline void engine_unlisten(engine_t *e, listener_t *listener) noexcept nogil:
+    """The port is free on return; connections under way finish."""
+    pthread_mutex_lock(&e.mutex)
+    flag_set(&listener.closing, 1)
+    if e.running:
+        engine_order(e, ORDER_UNLISTEN, listener)
+    pthread_mutex_unlock(&e.mutex)
+
+
+cdef inline int engine_open(engine_t *e, uint32_t count, uint64_t seed) noexcept nogil:
+    """Of zeros. 0 or -errno."""
+    cdef int error
+    e.count = count
+    snapshots_init(&e.snapshots)
+    error = events_open(&e.events)
+    if error:
+        return error
+    probes_init(&e.probes, seed)
+    pthread_mutex_init(&e.mutex, NULL)
+    return 0
+
+
+cdef inline void engine_close(engine_t *e) noexcept nogil:
+    """Stopped; nobody holds an object of it any more."""
+    probes_free(&e.probes)
+    snapshot_reclaim(&e.snapshots)
+    events_close(&e.events)
+    pthread_mutex_destroy(&e.mutex)

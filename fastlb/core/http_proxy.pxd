@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an HTTP listener does with its connections.
+
+    IDLE --(a byte)--> HEAD --(a head)--> EXCHANGE --(response done)--> IDLE, or CLOSING
+                        |                  |    ^
+                        |       (connect)  v    | (sent)
+                        |              CONNECT -+--(refused)--> another member, or PAUSE for a second, or 503
+                        |                  EXCHANGE --(101)--> RELAY
+                        +--(refused)--> CLOSING --> LINGER --> closed
+
+A kept connection that dies before the first byte of its answer: the request goes once more, on a fresh one, if the whole of it
+is still here and its method is idempotent (RFC 9112 section 9.3.1, RFC 9110 section 9.2.2); else 502.
+"""
+from libc.stdint cimport uint32_t, uint64_t
+from fastlb.core.atomics cimport counter_bump, flag_get
+from fastlb.core.conn cimport CONN_TIMEOUT, conn_again, conn_flush, conn_note, conn_t, conn_use, conn_watch
+from fastlb.core.context cimport (
+    PHASE_CLOSING, PHASE_CONNECT, PHASE_EXCHANGE, PHASE_HEAD, PHASE_IDLE, PHASE_LINGER, PHASE_PAUSE, PHASE_RELAY, context_t,
+    listener_shard, member_shard, session_conf, session_t, upstream_t,
+)
+from fastlb.core.http1 cimport HTTP1_CONNECT, HTTP1_OTHER, HTTP1_PATCH, HTTP1_POST, HTTP1_UNTIL_CLOSE
+from fastlb.core.http_answer cimport http_answer, http_closing
+from fastlb.core.http_request cimport (
+    REQUEST_AGAIN, REQUEST_ENDED, REQUEST_READY, REQUEST_REFUSED, REQUEST_WAIT, request_begin, request_body, request_resume,
+    request_take,
+)
+from fastlb.core.http_response cimport (
+    RESPONSE_AGAIN, RESPONSE_BROKEN, RESPONSE_CLIENT_GONE, RESPONSE_DONE, RESPONSE_TUNNEL, RESPONSE_WAIT, response_step,
+)
+from fastlb.core.model cimport listener_conf_t
+from fastlb.core.relay cimport relay_release_pipes
+from fastlb.core.session cimport session_close
+from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
+from fastlb.core.tcp_relay cimport tcp_connected, tcp_drive, tcp_on_client, tcp_on_member, tcp_on_timeout
+from fastlb.core.timers cimport timer_arm
+from fastlb.core.upstream cimport upstream_abort, upstream_detach, upstream_fail
+
+cdef enum:
+    HTTP_PIPELINED = 16          # requests of one client served in one turn before others have theirs
+
+
+cdef inline void http_finish(context_t *c, session_t *s) noexcept nogil:
+    """The response left or is queued: the exchange is over."""
+    relay_release_pipes(c, s)
+    upstream_detach(c, s, s.member_keep and s.request_sent and not s.request_failed)
+    s.exchanges += 1
+    if s.keep_alive and s.request_sent:
+        s.phase = PHASE_IDLE
+    else:
+        s.phase = PHASE_CLOSING
+
+
+cdef inline void http_broken(context_t *c, session_t *s) noexcept nogil:
+    """No usable response: send the request again where that is allowed, else 502."""
+    cdef upstream_t *up = s.up
+    cdef bint answered = up.answered
+    cdef bint again = (
+        up.reused and not answered and not s.replayed and s.held and s.method != HTTP1_POST and s.method != HTTP1_PATCH
+        and s.method != HTTP1_OTHER and s.method != HTTP1_CONNECT)
+    if again:
+        s.replayed = 1
+        upstream_fail(c, s, 0)
+        if request_resume(c, s, http_on_member):
+            return
+    else:
+        counter_bump(&member_shard(c, up.member).response_errors, 1)
+        upstream_abort(c, s)
+    http_answer(c, s, 502, 0)
+
+
+cdef inline bint http_exchange(context_t *c, session_t *s) noexcept nogil:
+    """Go on with the exchange; 1: its phase changed, 0: an event will come."""
+    cdef bint again = 0
+    cdef int verdict
+    if not s.request_sent or s.up.conn.out_first != NULL:
+        verdict = request_body(c, s)
+        if verdict == REQUEST_ENDED:
+            counter_bump(&member_shard(c, s.up.member).client_aborts, 1)
+            counter_bump(&listener_shard(c, s.listener).request_errors, 1)
+            upstream_abort(c, s)
+            session_close(c, s, 1)
+            return 0
+        if verdict == REQUEST_REFUSED:
+            upstream_abort(c, s)
+            if s.response_started:
+                session_close(c, s, 1)
+                return 0
+            http_answer(c, s, 400, 1)
+            return 1
+        again = verdict == REQUEST_AGAIN
+    verdict = response_step(c, s)
+    if verdict == RESPONSE_WAIT:
+        if again:
+            conn_again(&c.loop, &s.client)
+        return 0
+    if verdict == RESPONSE_AGAIN:
+        conn_again(&c.loop, &s.client)
+        return 0
+    if verdict == RESPONSE_DONE:
+        http_finish(c, s)
+        return 1
+    if verdict == RESPONSE_BROKEN:
+        http_broken(c, s)
+        return 1
+    if verdict == RESPONSE_TUNNEL:
+        s.client.on_event = tcp_on_client
+        s.up.conn.on_event = tcp_on_member
+        tcp_connected(c, s)
+        return 1
+    if verdict == RESPONSE_CLIENT_GONE:
+        counter_bump(&member_shard(c, s.up.member).client_aborts, 1)
+        upstream_abort(c, s)
+        session_close(c, s, 1)
+        return 0
+    # The member broke off in the middle of the body: short of its length or without a last chunk the client sees that;
+    # where only the close ends it, a reset tells.
+    counter_bump(&member_shard(c, s.up.member).member_aborts, 1)
+    upstream_abort(c, s)
+    session_close(c, s, not s.chunked_out and s.response_body.framing == HTTP1_UNTIL_CLOSE)
+    return 0
+
+
+cdef inline void http_drive(context_t *c, session_t *s) noexcept nogil:
+    """Do what can be done now."""
+    cdef uint32_t turns = 0
+    cdef int verdict
+    while s.client.fd >= 0:
+        if s.client.failed and s.phase != PHASE_EXCHANGE:
+            session_close(c, s, 1)
+            return
+        if s.phase == PHASE_EXCHANGE:
+            if not http_exchange(c, s):
+                return
+        elif s.phase <= PHASE_HEAD:
+            turns += 1
+            if turns > HTTP_PIPELINED:
+                conn_again(&c.loop, &s.client)
+                return
+            verdict = request_take(c, s)
+            if verdict == REQUEST_READY:
+                request_begin(c, s, http_on_member)
+            elif verdict == REQUEST_WAIT:
+                return
+            elif verdict == REQUEST_ENDED:
+                session_close(c, s, 0)
+                return
+        elif s.phase == PHASE_RELAY:
+            tcp_drive(c, s)
+            return
+        elif s.phase >= PHASE_CLOSING:
+            http_closing(c, s)
+            return
+        else:
+            return                                                   # CONNECT, PAUSE
+
+
+cdef inline uint64_t http_deadline_ms(session_t *s, const listener_conf_t *conf, bint *on_client) noexcept nogil:
+    """When the exchange has waited too long, and for whom it waits."""
+    on_client[0] = 1
+    if s.client.out_first != NULL:
+        return s.client_active_ms + conf.timeout_client_data_ms      # it does not read
+    if not s.request_sent and not s.request_failed and s.up.conn.out_first == NULL:
+        return s.client_active_ms + conf.timeout_client_data_ms      # it does not send
+    on_client[0] = 0
+    return s.member_active_ms + conf.timeout_member_data_ms
+
+
+cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
+    cdef listener_conf_t *conf = session_conf(s)
+    cdef uint64_t deadline
+    cdef bint on_client
+    if s.phase == PHASE_EXCHANGE:
+        deadline = http_deadline_ms(s, conf, &on_client)
+        if deadline > c.loop.now_ms:
+            timer_arm(&c.loop.timers, &s.client.timer, deadline)
+            return
+        if on_client:
+            counter_bump(&member_shard(c, s.up.member).client_aborts, 1)
+        else:
+            counter_bump(&member_shard(c, s.up.member).response_errors, 1)
+        upstream_abort(c, s)
+        if s.response_started:
+            session_close(c, s, 1)
+            return
+        http_answer(c, s, 408 if on_client else 504, on_client)
+    elif s.phase == PHASE_CONNECT:
+        upstream_fail(c, s, 1)
+        if not request_resume(c, s, http_on_member):
+            session_close(c, s, 1)
+            return
+    elif s.phase == PHASE_PAUSE:
+        if not request_resume(c, s, http_on_member):
+            session_close(c, s, 1)
+            return
+    elif s.phase == PHASE_IDLE and (s.exchanges or s.client.out_first != NULL):
+        session_close(c, s, 0)                                       # an idle connection ends without a word
+        return
+    elif s.phase <= PHASE_HEAD:
+        counter_bump(&listener_shard(c, s.listener).request_errors, 1)
+        s.request_sent = 0
+        s.method = 0
+        http_answer(c, s, 408, 1)
+    elif s.phase >= PHASE_CLOSING:
+        session_close(c, s, 1 if s.phase == PHASE_CLOSING else 0)
+        return
+    http_drive(c, s)
+
+
+cdef inline void http_on_client(void *context, conn_t *conn, uint32_t events) noexcept nogil:
+    cdef context_t *c = <context_t *>context
+    cdef session_t *s = <session_t *>conn
+    if events & CONN_TIMEOUT:
+        http_on_timeout(c, s)
+        return
+    conn_note(conn, events)
+    if events:
+        s.client_active_ms = c.loop.now_ms
+    if events & (EPOLLERR | EPOLLHUP) and s.phase >= PHASE_CONNECT and s.phase <= PHASE_EXCHANGE:
+        # Gone in both directions: nobody waits for the answer, and the member need not finish it.
+        if s.up != NULL:
+            counter_bump(&member_shard(c, s.up.member).client_aborts, 1)
+            upstream_abort(c, s)
+        session_close(c, s, 1)
+        return
+    http_drive(c, s)
+
+
+cdef inline void http_on_member(void *context, conn_t *conn, uint32_t events) noexcept nogil:
+    cdef context_t *c = <context_t *>context
+    cdef upstream_t *up = <upstream_t *>conn
+    cdef session_t *s = up.session
+    if s == NULL:
+        return
+    conn_note(conn, events)
+    if s.phase == PHASE_CONNECT:
+        if events & (EPOLLERR | EPOLLHUP):
+            upstream_fail(c, s, 1)
+        elif events & EPOLLOUT:
+            up.connecting = 0
+        else:
+            return
+        if not request_resume(c, s, http_on_member):
+            session_close(c, s, 1)
+            return
+    http_drive(c, s)
