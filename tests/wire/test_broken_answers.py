@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An answer that breaks the rules becomes a 502; its connection is closed and the client's goes on."""
+
+import pytest
+
+from fastlb.testing import MemberConn, http, in_turn, raw, response
+
+BROKEN = {
+    "not HTTP": b"hello\r\n\r\n",
+    "HTTP/0.9": b"<html>hello</html>",
+    "other protocol": b"ICY 200 OK\r\n\r\n",
+    "other major version": b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "lower-case version": b"http/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status of four digits": b"HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status below 100": b"HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nok",
+    "status with letters": b"HTTP/1.1 2xx OK\r\nContent-Length: 2\r\n\r\nok",
+    "two spaces before the status": b"HTTP/1.1  200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "control byte in the reason": b"HTTP/1.1 200 O\x01K\r\nContent-Length: 2\r\n\r\nok",
+    "lone CR in a value": b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nok",
+    "NUL in a value": b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 2\r\n\r\nok",
+    "no colon": b"HTTP/1.1 200 OK\r\nwords\r\nContent-Length: 2\r\n\r\nok",
+    "empty name": b"HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 2\r\n\r\nok",
+    "space in a name": b"HTTP/1.1 200 OK\r\nX Y: x\r\nContent-Length: 2\r\n\r\nok",
+    "white space before the first field": b"HTTP/1.1 200 OK\r\n X: x\r\nContent-Length: 2\r\n\r\nok",
+    "unequal lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok!",
+    "unequal lengths in a list": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nok!",
+    "length with a sign": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+    "length with letters": b"HTTP/1.1 200 OK\r\nContent-Length: 2x\r\n\r\nok",
+    "empty length": b"HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\nok",
+    "overflowing length": b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551618\r\n\r\nok",
+    "unknown coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+    "chunked not last": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n",
+    "chunked in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "101 unasked": b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    "nothing and a close": b"",
+    "half a status line": b"HTTP/1.1 2",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "only a 100": b"HTTP/1.1 100 Continue\r\n\r\n",
+}
+
+
+@pytest.mark.workers(1)
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_answer_is_a_502(balance, member, name):
+    one = member(in_turn(raw(BROKEN[name]), http()))
+    with balance(one).client.connect() as conn:
+        answer = conn.request(method="POST", body=b"x")
+        assert answer.status == 502
+        assert answer.framing == "length"
+        if not answer.closes:
+            assert conn.request().status == 200
+        else:
+            assert conn.ended() == "closed"
+    assert one.connections[0].over.wait(5)
+    assert [message.method for message in one.heads].count("POST") == 1
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nX: y\r\n"])
+def test_a_member_that_goes_away_before_the_end_of_its_head_is_a_502(balance, member, sent, then):
+    one = member(raw(sent, then=then))
+    assert balance(one).client.request(method="POST", body=b"x").status == 502
+    assert len(one.heads) == 1
+
+
+@pytest.mark.parametrize("name", ["200 with a folded line", "space before the colon"])
+def test_what_may_be_repaired_arrives_repaired_or_not_at_all(balance, member, name):
+    line = b"X: a\r\n b" if "folded" in name else b"X : b"
+    one = member(raw(b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 2\r\n\r\nok", then="repeat"))
+    answer = balance(one).client.get()  # the strict reader refuses what was not repaired
+    assert answer.status in (200, 502)
+    if answer.status == 200:
+        assert answer.get("X") in ("a b", "b")
+
+
+def test_length_and_chunked_together_never_go_on_together(balance, member):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    one = member(in_turn(raw(head + b"2\r\nok\r\n0\r\n\r\n"), http(response(b"second"))))
+    with balance(one).client.connect() as conn:
+        answer = conn.request()
+        assert answer.status in (200, 502)
+        if answer.status == 200:
+            assert answer.body == b"ok"
+        assert one.connections[0].over.wait(5)
+
+
+def test_a_reason_may_be_empty_or_strange(balance, member):
+    one = member(
+        in_turn(
+            http(b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nok"),
+            http(b"HTTP/1.1 799 Caf\xe9 closed\r\nContent-Length: 2\r\n\r\nok"),
+        )
+    )
+    client = balance(one).client
+    assert client.get().status == 200
+    one.drop_connections()
+    assert client.get().status == 799
+
+
+@pytest.mark.parametrize("piece", [1, 3])
+def test_an_answer_byte_by_byte_is_whole(balance, member, piece):
+    data = response(pieces=[b"ab", b"c" * 20], trailers=[("X-End", "1")], fields=[("X-A", "b")])
+    one = member(raw(data, then="repeat", piece=piece))
+    with balance(one).client.connect() as conn:
+        for _ in range(2):
+            answer = conn.request()
+            assert answer.body == b"ab" + b"c" * 20
+            assert answer.get("X-A") == "b"
+            assert answer.trailers == [("X-End", "1")]
+
+
+def test_our_own_answer_never_stands_inside_the_members(balance, member):
+    def script(conn: MemberConn):
+        conn.read_request()
+        conn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\nnonsense\r\n")
+        conn.read_to_end()
+
+    with balance(member(script)).client.connect() as conn:
+        conn.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert conn.read_response_head().status == 200
+        assert conn.read_chunk() == b"body"
+        try:
+            rest = conn.read_to_end()
+        except ConnectionResetError:
+            rest = b""
+        assert rest == b""
