@@ -59,13 +59,6 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def until(true: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        expect(time.monotonic() < deadline, f"after {seconds:g} s: {what}")
-        time.sleep(0.01)
-
-
 class Story:
     """The steps, in order; each builds on what the one before it left."""
 
@@ -131,9 +124,12 @@ class Story:
     def expect_statuses(self, lb: str, pool: str, **members: str) -> None:
         seen = {"lb": self.lb, "pool": self.pool, **{member.name: member for member in self.pool.members}}
         for name, status in {"lb": lb, "pool": pool, **members}.items():
-            thing = seen[name]
-            until(lambda thing=thing, status=status: thing.operating_status == status, self.patience,
-                  f"{name} is {thing.operating_status}, not {status}")  # fmt: skip
+            deadline = time.monotonic() + self.patience
+            while (now := seen[name].operating_status) != status:
+                expect(
+                    time.monotonic() < deadline, f"{name} is {now}, not {status}, after {self.patience:g} s"
+                )
+                time.sleep(0.01)
 
     def watch(self, done: Callable[[], bool], what: str) -> list[Hit]:
         """Requests, one every PACE seconds and a line each, until done."""
@@ -277,8 +273,10 @@ class Story:
 
     def statistics(self) -> str:
         # A client's close reaches the balancer a moment after the client has gone on.
-        until(lambda: self.lb.stats.active_connections == 0, self.patience, "connections are still open")
-        stats = self.lb.stats
+        deadline = time.monotonic() + self.patience
+        while (stats := self.lb.stats).active_connections:
+            expect(time.monotonic() < deadline, f"{stats.active_connections} connections are still open")
+            time.sleep(0.01)
         say(f"statistics\n{tables.shown(stats, tables.STATISTICS)}")
         expect(stats.request_errors == 0, f"{stats.request_errors} request errors")
         expect(stats.requests == self.requests, f"{stats.requests} requests counted, {self.requests} sent")
