@@ -31,6 +31,7 @@ elif any(map(is_clone, sys.path)):
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [str(ROOT), *(entry for entry in given if not is_clone(entry))]
     )
+os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian keeps haproxy and nginx, and users do not look
 os.environ["PYTHONSAFEPATH"] = "1"  # children: nothing but PYTHONPATH and what is installed
 
 
