@@ -1,0 +1,96 @@
+"""Contract of the native core. Every call releases the GIL while it works and returns once the data plane has the
+change.
+
+Addresses are literal IPv4 or IPv6 addresses. The core knows nothing of Octavia's documents and names: effective
+values arrive (a timeout of 0 or a limit of -1 is already replaced). Failures are OSError (with errno) or
+RuntimeError.
+"""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALGORITHMS: dict[str, int]
+EVENT_MEMBER_UP: int
+EVENT_MEMBER_DOWN: int
+
+@final
+class Core:
+    """The threads: workers, and one that probes."""
+
+    def __init__(self, workers: int, cpus: list[int] | None = None) -> None: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def running(self) -> bool: ...
+    def start(self) -> None: ...
+    def stop(self, grace_s: float) -> int:
+        """Accept no more, wait for sessions up to grace_s, cut the rest (how many is the answer), join the
+        threads."""
+    def wait_events(self, timeout_s: float) -> list[tuple[int, int, int, int]]:
+        """(kind, object id, value, monotonic time in ns); empty on timeout or `wake`."""
+    def wake(self) -> None: ...
+    def counters(self) -> dict[str, int]: ...
+
+@final
+class CorePool:
+    def __init__(self, core: Core, algorithm: int, admin_up: bool) -> None: ...
+    @property
+    def id(self) -> int: ...
+    def add_members(
+        self, members: list[tuple[str, int, int, bool, bool, str | None, int | None]]
+    ) -> list[CoreMember]:
+        """(address, port, weight, backup, admin_up, monitor_address, monitor_port) each; one publication."""
+    def remove_members(self, members: list[CoreMember]) -> None:
+        """No new work for them; sessions under way finish."""
+    def update(self, algorithm: int, admin_up: bool) -> None: ...
+    def set_monitor(self, monitor: dict[str, Any] | None) -> None:
+        """type (HTTP, TCP, PING), delay_s, timeout_s, connect_timeout_s, rise, fall, method, url_path, http_version,
+        domain_name, expected_codes (list of int)."""
+    def stats(self) -> dict[str, int]: ...
+    def close(self) -> None: ...
+
+@final
+class CoreMember:
+    @property
+    def id(self) -> int: ...
+    @property
+    def up(self) -> bool: ...
+    @property
+    def checked(self) -> bool: ...
+    def update(self, weight: int, backup: bool, admin_up: bool) -> None: ...
+    def set_monitor_address(self, address: str | None, port: int | None) -> None: ...
+    def stats(self) -> dict[str, int]: ...
+
+@final
+class CoreListener:
+    def __init__(self, core: Core, http: bool, addresses: list[str], port: int) -> None: ...
+    @property
+    def port(self) -> int: ...
+    def configure(
+        self,
+        default_pool: CorePool | None,
+        timeout_client_data_ms: int,
+        timeout_member_connect_ms: int,
+        timeout_member_data_ms: int,
+        connection_limit: int,
+        allowed_cidrs: list[str],
+    ) -> None: ...
+    def open(self) -> int:
+        """Bind and listen on all addresses; the port. OSError with the address's text as filename, nothing left
+        open."""
+    def close(self) -> None:
+        """Accept no more (the port is free on return); sessions under way finish, idle ones close."""
+    def stats(self) -> dict[str, int]: ...
+
+def schedule(
+    algorithm: int,
+    weights: Sequence[int],
+    picks: int,
+    clients: NDArray[np.uint64] | None,
+    hold: int,
+    seed: int,
+) -> NDArray[np.uint32]: ...
+def about() -> dict[str, str]: ...

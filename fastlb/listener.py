@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listener: the port that takes clients, and its limits."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from fastlb import _core, schema, support
+from fastlb.errors import BindError, Conflict, NotFound, shown
+from fastlb.pool import Pool, pool_id_of
+from fastlb.resource import Field, Fixed, Resource
+from fastlb.schema import ListenerSpec, SessionPersistence, given, relations
+from fastlb.schema.listener import (
+    TIMEOUT_CLIENT_DATA_MS,
+    TIMEOUT_MEMBER_CONNECT_MS,
+    TIMEOUT_MEMBER_DATA_MS,
+)
+from fastlb.stats import LISTENER_GAUGES, Stats, lasting, total
+from fastlb.status import listener_status
+from fastlb.types import (
+    Algorithm,
+    AlpnProtocol,
+    ClientAuthentication,
+    OperatingStatus,
+    Protocol,
+    ProvisioningStatus,
+)
+
+if TYPE_CHECKING:
+    from fastlb.balancer import LoadBalancer
+
+
+class Listener(Resource[ListenerSpec]):
+    """A port of the load balancer's addresses, and where what arrives there goes. Made by `create_listener`."""
+
+    __slots__ = ("_core", "_failed", "_open_port", "_past", "_retired")
+
+    LABEL = "Listener"
+
+    protocol = Fixed[Protocol]("What it takes from clients.")
+    description = Field[str, str]("Up to 255 characters.")
+    connection_limit = Field[int | None, int](
+        "Client connections at once; more wait in the kernel's queue. -1, 0 and None stand for 50,000."
+    )
+    default_tls_container_ref = Field[str | None, str]("The certificate of a TERMINATED_HTTPS listener.")
+    sni_container_refs = Field[tuple[str, ...], Iterable[str]](
+        "More certificates, chosen by the name asked for."
+    )
+    insert_headers = Field[Mapping[str, str], Mapping[str, str]](
+        'Headers added on the way to members; only the value "true" turns one on.'
+    )
+    timeout_client_data = Field[int, int]("Milliseconds a client may be silent; 0 stands for 50,000.")
+    timeout_member_connect = Field[int, int](
+        "Milliseconds a connect to a member may take; 0 stands for 5,000."
+    )
+    timeout_member_data = Field[int, int]("Milliseconds a member may be silent; 0 stands for 50,000.")
+    timeout_tcp_inspect = Field[int, int](
+        "Milliseconds to wait for content to inspect; without effect, as in Octavia."
+    )
+    client_authentication = Field[ClientAuthentication, ClientAuthentication | str](
+        "Whether TLS clients are asked for a certificate."
+    )
+    client_ca_tls_container_ref = Field[str | None, str](
+        "The authority that clients' certificates must come from."
+    )
+    client_crl_container_ref = Field[str | None, str]("Revoked client certificates.")
+    allowed_cidrs = Field[tuple[str, ...] | None, Iterable[str]](
+        "Networks that may connect; others are dropped. None or an empty list: everyone."
+    )
+    tls_ciphers = Field[str | None, str]("Cipher names joined by colons; None resets to the default list.")
+    tls_versions = Field[tuple[str, ...] | None, Iterable[str]]("TLS versions; None resets to 1.2 and 1.3.")
+    alpn_protocols = Field[tuple[AlpnProtocol, ...] | None, Iterable[AlpnProtocol | str]](
+        "Protocols offered by ALPN; None resets to all."
+    )
+    hsts_max_age = Field[int | None, int]("Seconds for Strict-Transport-Security; None: no such header.")
+    hsts_include_subdomains = Field[bool, bool]("Needs hsts_max_age.")
+    hsts_preload = Field[bool, bool]("Needs hsts_max_age.")
+
+    def __init__(self, spec: ListenerSpec, balancer: "LoadBalancer") -> None:
+        super().__init__(spec, balancer)
+        self._core: _core.CoreListener | None = None
+        # The port that 0 became, kept while the load balancer is started.
+        self._open_port = 0
+        self._failed = False
+        self._past: Counter[str] = Counter()
+        # Closed in the core while connections of theirs were under way: they still count.
+        self._retired: list[_core.CoreListener] = []
+
+    @property
+    def protocol_port(self) -> int:
+        """The port. Described as 0 (any free one), it is the bound one from `start()` to `stop()`."""
+        return self._open_port or self._spec.protocol_port
+
+    @property
+    def default_pool(self) -> Pool | None:
+        """Where clients go; None: they are refused. Assigning a pool switches new sessions over."""
+        pool_id = self._spec.default_pool_id
+        return None if pool_id is None else self._balancer._pools[pool_id]
+
+    @default_pool.setter
+    def default_pool(self, pool: Pool | None) -> None:
+        self.update(default_pool=pool)
+
+    @property
+    def default_pool_id(self) -> str | None:
+        """The id of the default pool."""
+        return self._spec.default_pool_id
+
+    @default_pool_id.setter
+    def default_pool_id(self, pool_id: str | None) -> None:
+        self._update({"default_pool_id": pool_id})
+
+    @property
+    def stats(self) -> Stats:
+        """Its counters now; they go on over every change."""
+        return Stats.of(self._figures())
+
+    def create_pool(
+        self,
+        *,
+        protocol: Protocol | str,
+        lb_algorithm: Algorithm | str,
+        name: str | None = "",
+        description: str | None = "",
+        session_persistence: SessionPersistence | Mapping[str, Any] | None = None,
+        tls_enabled: bool = False,
+        tls_container_ref: str | None = None,
+        ca_tls_container_ref: str | None = None,
+        crl_container_ref: str | None = None,
+        tls_ciphers: str | None = None,
+        tls_versions: Iterable[str] | None = None,
+        alpn_protocols: Iterable[AlpnProtocol | str] | None = None,
+        admin_state_up: bool | None = True,
+        tags: Iterable[str] | None = (),
+    ) -> Pool:
+        """Make a pool on the load balancer and make it this listener's default pool.
+
+        The arguments are those of `LoadBalancer.create_pool`. Raises Conflict when there is a default pool already.
+        """
+        values = dict(
+            protocol=protocol,
+            lb_algorithm=lb_algorithm,
+            name=name,
+            description=description,
+            session_persistence=session_persistence,
+            tls_enabled=tls_enabled,
+            tls_container_ref=tls_container_ref,
+            ca_tls_container_ref=ca_tls_container_ref,
+            crl_container_ref=crl_container_ref,
+            tls_ciphers=tls_ciphers,
+            tls_versions=tls_versions,
+            alpn_protocols=alpn_protocols,
+            admin_state_up=admin_state_up,
+            tags=tags,
+        )
+        return self._balancer._add_pool(values, listener=self)
+
+    def update(
+        self,
+        *,
+        name: str | None | UnsetType = UNSET,
+        description: str | None | UnsetType = UNSET,
+        admin_state_up: bool | None | UnsetType = UNSET,
+        connection_limit: int | None | UnsetType = UNSET,
+        default_pool: Pool | None | UnsetType = UNSET,
+        default_pool_id: str | None | UnsetType = UNSET,
+        default_tls_container_ref: str | None | UnsetType = UNSET,
+        sni_container_refs: Iterable[str] | None | UnsetType = UNSET,
+        insert_headers: Mapping[str, str] | None | UnsetType = UNSET,
+        timeout_client_data: int | None | UnsetType = UNSET,
+        timeout_member_connect: int | None | UnsetType = UNSET,
+        timeout_member_data: int | None | UnsetType = UNSET,
+        timeout_tcp_inspect: int | None | UnsetType = UNSET,
+        client_authentication: ClientAuthentication | str | None | UnsetType = UNSET,
+        client_ca_tls_container_ref: str | None | UnsetType = UNSET,
+        client_crl_container_ref: str | None | UnsetType = UNSET,
+        allowed_cidrs: Iterable[str] | None | UnsetType = UNSET,
+        tls_ciphers: str | None | UnsetType = UNSET,
+        tls_versions: Iterable[str] | None | UnsetType = UNSET,
+        alpn_protocols: Iterable[AlpnProtocol | str] | None | UnsetType = UNSET,
+        hsts_max_age: int | None | UnsetType = UNSET,
+        hsts_include_subdomains: bool | None | UnsetType = UNSET,
+        hsts_preload: bool | None | UnsetType = UNSET,
+        tags: Iterable[str] | None | UnsetType = UNSET,
+    ) -> None:
+        """Change some fields at once, under traffic; what is left out stays, None resets to the default.
+
+        Raises ConfigError, NotFound for an unknown pool, BindError when switching it on finds the port taken; and
+        then nothing has changed.
+        """
+        changes = given(
+            name=name,
+            description=description,
+            admin_state_up=admin_state_up,
+            connection_limit=connection_limit,
+            default_pool_id=default_pool_id,
+            default_tls_container_ref=default_tls_container_ref,
+            sni_container_refs=sni_container_refs,
+            insert_headers=insert_headers,
+            timeout_client_data=timeout_client_data,
+            timeout_member_connect=timeout_member_connect,
+            timeout_member_data=timeout_member_data,
+            timeout_tcp_inspect=timeout_tcp_inspect,
+            client_authentication=client_authentication,
+            client_ca_tls_container_ref=client_ca_tls_container_ref,
+            client_crl_container_ref=client_crl_container_ref,
+            allowed_cidrs=allowed_cidrs,
+            tls_ciphers=tls_ciphers,
+            tls_versions=tls_versions,
+            alpn_protocols=alpn_protocols,
+            hsts_max_age=hsts_max_age,
+            hsts_include_subdomains=hsts_include_subdomains,
+            hsts_preload=hsts_preload,
+            tags=tags,
+        )
+        if default_pool is not UNSET:
+            also = changes.get("default_pool_id")
+            changes["default_pool_id"] = pool_id_of(self._balancer, default_pool, also)
+        self._update(changes)
+
+    def delete(self) -> None:
+        """Close its port; connections under way finish, and its pool stays on the load balancer."""
+        with self._balancer._lock:
+            self._check_usable()
+            pool = self.default_pool
+            if pool is not None:
+                pool._remember()
+            self._close()
+            self._link(self._spec.default_pool_id, None)
+            self._deleted = True
+            del self._balancer._listeners[self._id]
+            # Its connections are not over yet: the load balancer goes on counting them.
+            self._balancer._inherit(self)
+            if pool is not None:
+                pool._sync_monitor()
+            self._balancer._note(None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The listener as Octavia's fully-populated create has it, its default pool by name."""
+        body = super().to_dict()
+        pool_id = body.pop("default_pool_id", None)
+        if pool_id is not None:
+            body["default_pool"] = {"name": self._balancer._pool_names()[pool_id]}
+        return body
+
+    # Changes.
+
+    def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
+        balancer = self._balancer
+        with balancer._lock:
+            self._check_usable()
+            before = self._spec
+            spec = schema.update(before, changes, coerce=coerce)
+            self._check(spec)
+            # Another object has to know of these only.
+            moved = before.default_pool_id != spec.default_pool_id
+            switched = before.admin_state_up != spec.admin_state_up
+            timed = before.timeout_member_connect != spec.timeout_member_connect
+            pools = [
+                balancer._pools[pool_id]
+                for pool_id in dict.fromkeys((before.default_pool_id, spec.default_pool_id))
+                if pool_id is not None
+            ]
+            if moved or switched:
+                for pool in pools:
+                    pool._remember()
+            if balancer._serving():
+                if not spec.admin_state_up:
+                    self._close()
+                elif self._core is None:
+                    self._open(spec)
+                else:
+                    self._configure(self._core, spec)
+            self._spec = spec
+            if moved:
+                self._link(before.default_pool_id, spec.default_pool_id)
+            if moved or switched or timed:
+                for pool in pools:
+                    pool._sync_monitor()
+            self._touch()
+            balancer._note(None)
+
+    def _check(self, spec: ListenerSpec) -> None:
+        """The spec against the rest of the load balancer."""
+        balancer = self._balancer
+        relations.check_listener_on_vips(spec, balancer.vips, security_groups=bool(balancer._spec.vip_sg_ids))
+        if spec.protocol_port:
+            group = relations.port_group(spec.protocol)
+            for other in balancer.listeners:
+                if (
+                    other is not self
+                    and other.protocol_port == spec.protocol_port
+                    and relations.port_group(other._spec.protocol) == group
+                ):
+                    raise Conflict(
+                        "Another Listener on this Load Balancer is already using protocol "
+                        f"{other._spec.protocol} and protocol_port {spec.protocol_port}"
+                    )
+        if spec.default_pool_id is not None:
+            pool = balancer._pools.get(spec.default_pool_id)
+            if pool is None:
+                raise NotFound(
+                    f"default_pool_id={shown(spec.default_pool_id)}: no such pool on {balancer._who()}"
+                )
+            relations.check_pool_on_listener(spec.protocol, pool._spec.protocol)
+        if balancer._running():
+            support.check_listener(spec, self._who())
+
+    def _link(self, before: str | None, after: str | None) -> None:
+        """Have the pools know which listeners use them."""
+        pools = self._balancer._pools
+        if before is not None:
+            del pools[before]._listeners[self._id]
+        if after is not None:
+            pools[after]._listeners[self._id] = self
+
+    # The data plane.
+
+    def _open(self, spec: ListenerSpec) -> None:
+        """Bind the port on all addresses. Raises BindError, and then nothing is open."""
+        balancer = self._balancer
+        port = self._open_port or spec.protocol_port
+        listener = _core.CoreListener(
+            balancer._core_in_use(), spec.protocol is Protocol.HTTP, list(balancer.vips), port
+        )
+        self._configure(listener, spec)
+        try:
+            self._open_port = listener.open()
+        except OSError as error:
+            address = str(error.filename or balancer.vips[0])
+            raise BindError(error.errno or 0, error.strerror or str(error), address, port) from error
+        self._core = listener
+
+    def _configure(self, listener: _core.CoreListener, spec: ListenerSpec) -> None:
+        pool = None if spec.default_pool_id is None else self._balancer._pools[spec.default_pool_id]._core
+        listener.configure(
+            pool,
+            spec.timeout_client_data or TIMEOUT_CLIENT_DATA_MS,
+            spec.timeout_member_connect or TIMEOUT_MEMBER_CONNECT_MS,
+            spec.timeout_member_data or TIMEOUT_MEMBER_DATA_MS,
+            spec.limit,
+            list(spec.allowed_cidrs or ()),
+        )
+
+    def _close(self) -> None:
+        """Give the port back; connections under way finish."""
+        listener = self._core
+        if listener is None:
+            return
+        listener.close()
+        self._core = None
+        # Those that were closed earlier and have no connections any more need not be asked again.
+        for ended in [core for core in self._retired if not core.stats()["active"]]:
+            self._retired.remove(ended)
+            self._past.update(lasting(ended.stats(), LISTENER_GAUGES))
+        self._retired.append(listener)
+
+    def _detach(self) -> None:
+        """The core lets it go: keep its counters."""
+        self._close()
+        for listener in self._retired:
+            self._past.update(lasting(listener.stats(), LISTENER_GAUGES))
+        self._retired.clear()
+        self._open_port = 0
+
+    def _figures(self) -> Counter[str]:
+        core = self._core
+        parts = [listener.stats() for listener in tuple(self._retired)]
+        if core is not None:
+            parts.append(core.stats())
+        return total([self._past, *parts])
+
+    def _timeout_member_connect_ms(self) -> int:
+        return self._spec.timeout_member_connect or TIMEOUT_MEMBER_CONNECT_MS
+
+    # Statuses.
+
+    def _operating_status(self) -> OperatingStatus:
+        core, spec = self._core, self._spec
+        return listener_status(
+            admin_up=spec.admin_state_up and self._balancer._spec.admin_state_up,
+            running=self._balancer._running() or self._failed,
+            bound=core is not None,
+            active=0 if core is None else core.stats()["active"],
+            limit=spec.limit,
+        )
+
+    def _provisioning_status(self) -> ProvisioningStatus:
+        return ProvisioningStatus.ERROR if self._failed else super()._provisioning_status()
+
+    def _relations(self) -> dict[str, Any]:
+        return {"loadbalancers": [{"id": self._balancer.id}], "l7policies": []}
+
+    def _who(self) -> str:
+        return self._named("listener")
+
+    def _endpoint(self) -> str:
+        vip = self._balancer._spec.vip_address or "*"
+        return f"[{vip}]:{self.protocol_port}" if ":" in vip else f"{vip}:{self.protocol_port}"
+
+    def __repr__(self) -> str:
+        name = f"{self._spec.name} " if self._spec.name else ""
+        active = f" active={self._figures()['active']}" if self._core is not None else ""
+        return f"<Listener {name}{self._spec.protocol} {self._endpoint()} {self._state_words()}{active}>"

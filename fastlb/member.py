@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Member: one of the servers of a pool."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from fastlb import _core, schema
+from fastlb.resource import Field, Fixed, Resource
+from fastlb.schema import MemberSpec, given
+from fastlb.stats import MEMBER_GAUGES, MemberStats, lasting
+from fastlb.status import member_status
+from fastlb.types import OperatingStatus
+
+if TYPE_CHECKING:
+    from fastlb.pool import Pool
+
+
+class Member(Resource[MemberSpec]):
+    """A server that a pool sends clients to. Made by `pool.create_member`."""
+
+    __slots__ = ("_core", "_past", "_pool", "_was_unmonitored")
+
+    LABEL = "Member"
+
+    address = Fixed[str]("A literal IPv4 or IPv6 address, in its shortest form.")
+    protocol_port = Fixed[int]("1..65535.")
+    subnet_id = Fixed[str | None]("A UUID; kept, and without effect outside OpenStack.")
+    weight = Field[int | None, int](
+        "Its share, 0..256. 0 drains: no new sessions, those under way finish. None resets it to 1."
+    )
+    backup = Field[bool, bool]("Used only while no other member can be. None resets it to False.")
+    monitor_address = Field[str | None, str]("Where it is probed instead of `address`; None: there.")
+    monitor_port = Field[int | None, int](
+        "Where it is probed instead of `protocol_port`, 1..65535; None: there."
+    )
+
+    def __init__(self, spec: MemberSpec, pool: "Pool") -> None:
+        super().__init__(spec, pool._balancer)
+        self._pool = pool
+        self._core: _core.CoreMember | None = None
+        self._past: Counter[str] = Counter()
+        self._was_unmonitored = pool.health_monitor is None
+
+    @property
+    def pool(self) -> "Pool":
+        """The pool it belongs to."""
+        return self._pool
+
+    @property
+    def stats(self) -> MemberStats:
+        """Its counters now; they go on over `stop()` and `start()`."""
+        return MemberStats.of(self._figures())
+
+    @property
+    def checked(self) -> bool:
+        """True once the health monitor has a result; before it, a member counts as up."""
+        core = self._core
+        return core is not None and self._pool._monitored() and core.checked
+
+    def update(
+        self,
+        *,
+        name: str | None | UnsetType = UNSET,
+        admin_state_up: bool | None | UnsetType = UNSET,
+        weight: int | None | UnsetType = UNSET,
+        backup: bool | None | UnsetType = UNSET,
+        monitor_address: str | None | UnsetType = UNSET,
+        monitor_port: int | None | UnsetType = UNSET,
+        tags: Iterable[str] | None | UnsetType = UNSET,
+    ) -> None:
+        """Change some fields at once; what is left out stays, None resets to the default.
+
+        Raises ConfigError, and then nothing has changed.
+        """
+        self._update(
+            given(
+                name=name,
+                admin_state_up=admin_state_up,
+                weight=weight,
+                backup=backup,
+                monitor_address=monitor_address,
+                monitor_port=monitor_port,
+                tags=tags,
+            )
+        )
+
+    def delete(self) -> None:
+        """Take it out of its pool: no new sessions, those under way finish. Raises StateError if it is deleted
+        already."""
+        with self._balancer._lock:
+            self._check_usable()
+            self._pool._drop_members([self])
+
+    def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
+        with self._balancer._lock:
+            self._check_usable()
+            before = self._spec
+            spec = schema.update(before, changes, coerce=coerce)
+            core = self._core
+            if core is not None:
+                if (before.monitor_address, before.monitor_port) != (spec.monitor_address, spec.monitor_port):
+                    core.set_monitor_address(spec.monitor_address, spec.monitor_port)
+                if (before.share, before.backup, before.admin_state_up) != (
+                    spec.share,
+                    spec.backup,
+                    spec.admin_state_up,
+                ):
+                    core.update(spec.share, spec.backup, spec.admin_state_up)
+            self._spec = spec
+            self._touch()
+            self._balancer._note(self)
+
+    def _row(self) -> tuple[str, int, int, bool, bool, str | None, int | None]:
+        spec = self._spec
+        return (
+            spec.address,
+            spec.protocol_port,
+            spec.share,
+            spec.backup,
+            spec.admin_state_up,
+            spec.monitor_address,
+            spec.monitor_port,
+        )
+
+    def _figures(self) -> Counter[str]:
+        core = self._core
+        return self._past if core is None else self._past + Counter(core.stats())
+
+    def _detach(self) -> None:
+        """The core lets it go: keep its counters."""
+        core, self._core = self._core, None
+        if core is not None:
+            self._past.update(lasting(core.stats(), MEMBER_GAUGES))
+
+    def _up(self) -> bool:
+        core = self._core
+        return core is None or core.up
+
+    def _operating_status(self) -> OperatingStatus:
+        pool = self._pool
+        configured = pool._configured()
+        return member_status(
+            admin_up=self._spec.admin_state_up,
+            weight=self._spec.share,
+            configured=configured,
+            monitored=configured and pool._monitor_enabled(),
+            up=self._up(),
+            was_unmonitored=self._was_unmonitored,
+            datagram=pool._spec.datagram,
+        )
+
+    def _initial_status(self) -> OperatingStatus:
+        return OperatingStatus.NO_MONITOR if self._was_unmonitored else OperatingStatus.OFFLINE
+
+    def _relations(self) -> dict[str, Any]:
+        return {"vnic_type": "normal"}
+
+    def _endpoint(self) -> str:
+        spec = self._spec
+        host = f"[{spec.address}]" if ":" in spec.address else spec.address
+        return f"{host}:{spec.protocol_port}"
+
+    def _who(self) -> str:
+        return f"member {self._endpoint()}"
+
+    def __repr__(self) -> str:
+        name = f"{self._spec.name} " if self._spec.name else ""
+        parts = [f"<Member {name}{self._endpoint()} weight={self._spec.share} {self._state_words()}"]
+        if self._spec.backup:
+            parts.append("backup")
+        if self._core is not None:
+            parts.append(f"active={self._figures()['active']}")
+        return " ".join(parts) + ">"

@@ -1,0 +1,504 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pool: the servers that a listener's traffic is spread over, and how."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NotRequired, Required, TypedDict
+
+from msgspec import UNSET, UnsetType
+
+from fastlb import _core, schema, support
+from fastlb.errors import ConfigError, Conflict, NotFound, shown
+from fastlb.member import Member
+from fastlb.monitor import HealthMonitor, check_ping_right
+from fastlb.resource import Field, Fixed, Resource, find
+from fastlb.schema import HealthMonitorSpec, MemberSpec, PoolSpec, SessionPersistence, given, relations
+from fastlb.stats import MEMBER_GAUGES, MemberStats, lasting, total
+from fastlb.status import pool_status
+from fastlb.types import Algorithm, AlpnProtocol, HttpMethod, MonitorType, OperatingStatus, Protocol
+
+if TYPE_CHECKING:
+    from fastlb.balancer import LoadBalancer
+    from fastlb.listener import Listener
+
+__all__ = ["MemberFields", "Pool", "SessionPersistence"]
+
+
+class MemberFields(TypedDict, total=False):
+    """A member as a mapping, for `create_members` and documents."""
+
+    address: Required[str]
+    protocol_port: Required[int]
+    name: NotRequired[str | None]
+    weight: NotRequired[int | None]
+    backup: NotRequired[bool]
+    admin_state_up: NotRequired[bool | None]
+    monitor_address: NotRequired[str | None]
+    monitor_port: NotRequired[int | None]
+    subnet_id: NotRequired[str | None]
+    tags: NotRequired[Sequence[str]]
+    request_sriov: NotRequired[bool]
+
+
+class Pool(Resource[PoolSpec]):
+    """Members, the algorithm that chooses among them, and the monitor that tests them.
+
+    Made by `load_balancer.create_pool`, or by `listener.create_pool` as that listener's default pool. One pool may
+    serve several listeners of its load balancer.
+    """
+
+    __slots__ = ("_addresses", "_core", "_listeners", "_members", "_monitor", "_past", "_probing")
+
+    LABEL = "Pool"
+
+    protocol = Fixed[Protocol]("What is spoken to the members.")
+    lb_algorithm = Field[Algorithm, Algorithm | str]("How the member of a new session is chosen.")
+    description = Field[str, str]("Up to 255 characters.")
+    session_persistence = Field[SessionPersistence | None, SessionPersistence | Mapping[str, Any]](
+        "What brings a client back to its member; None: nothing. A mapping without `type` changes what is set."
+    )
+    tls_enabled = Field[bool, bool]("TLS to the members.")
+    tls_container_ref = Field[str | None, str]("The client certificate shown to members.")
+    ca_tls_container_ref = Field[str | None, str]("The authority that members' certificates must come from.")
+    crl_container_ref = Field[str | None, str]("Revoked certificates; needs ca_tls_container_ref.")
+    tls_ciphers = Field[str | None, str]("Cipher names joined by colons; None resets to the default list.")
+    tls_versions = Field[tuple[str, ...] | None, Iterable[str]]("TLS versions; None resets to 1.2 and 1.3.")
+    alpn_protocols = Field[tuple[AlpnProtocol, ...] | None, Iterable[AlpnProtocol | str]](
+        "Protocols offered to members by ALPN; None: none."
+    )
+
+    def __init__(self, spec: PoolSpec, balancer: "LoadBalancer") -> None:
+        super().__init__(spec, balancer)
+        self._members: dict[str, Member] = {}
+        self._addresses: dict[tuple[str, int], Member] = {}
+        self._monitor: HealthMonitor | None = None
+        self._listeners: dict[str, Listener] = {}
+        self._core: _core.CorePool | None = None
+        self._past: Counter[str] = Counter()
+        # What the core was last told to probe.
+        self._probing: dict[str, Any] | None = None
+
+    @property
+    def listeners(self) -> tuple["Listener", ...]:
+        """The listeners whose default pool it is."""
+        return tuple(self._listeners.values())
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Its members, in the order of creation."""
+        return tuple(self._members.values())
+
+    @property
+    def health_monitor(self) -> HealthMonitor | None:
+        """The monitor that tests its members, if there is one."""
+        return self._monitor
+
+    @property
+    def stats(self) -> MemberStats:
+        """The sum of its members' counters now; deleted members stay counted."""
+        parts = [member._figures() for member in self.members]
+        return MemberStats.of(total([self._past, *parts]))
+
+    def find_member(self, key: str) -> Member:
+        """The member with this id, name, or `address:port`. Raises NotFound."""
+        for member in self.members:
+            if member._endpoint() == key:
+                return member
+        return find("member", self._who(), self.members, key)
+
+    def create_member(
+        self,
+        address: str,
+        protocol_port: int,
+        *,
+        name: str | None = "",
+        weight: int | None = 1,
+        backup: bool = False,
+        admin_state_up: bool | None = True,
+        monitor_address: str | None = None,
+        monitor_port: int | None = None,
+        subnet_id: str | None = None,
+        tags: Iterable[str] | None = (),
+        request_sriov: bool = False,
+    ) -> Member:
+        """Add a server; on a started load balancer it may be chosen when this returns.
+
+        address: a literal IPv4 or IPv6 address. protocol_port: 1..65535. weight: its share, 0..256; 0 gets no new
+        sessions. backup: used only while no other member can be. monitor_address, monitor_port: where to probe it
+        instead.
+
+        Raises ConfigError, or Conflict when the pool has that address and port already.
+        """
+        values = dict(
+            address=address,
+            protocol_port=protocol_port,
+            name=name,
+            weight=weight,
+            backup=backup,
+            admin_state_up=admin_state_up,
+            monitor_address=monitor_address,
+            monitor_port=monitor_port,
+            subnet_id=subnet_id,
+            tags=tags,
+            request_sriov=request_sriov,
+        )
+        return self._add_members([("", values)])[0]
+
+    def create_members(self, members: Iterable[MemberFields | tuple[str, int]]) -> list[Member]:
+        """Add many servers as one change: each an (address, port) pair or a mapping of `create_member`'s arguments.
+
+        All of them or, when one is refused, none; the message says which (`members[2].weight=300: must be 0..256`).
+        """
+        rows: list[tuple[str, Mapping[str, Any]]] = []
+        for at, member in enumerate(members):
+            path = f"members[{at}]"
+            if isinstance(member, Mapping):
+                rows.append((f"{path}.", member))
+            elif isinstance(member, (tuple, list)) and len(member) == 2:
+                rows.append((f"{path}.", {"address": member[0], "protocol_port": member[1]}))
+            else:
+                raise ConfigError(
+                    path, member, "must be an (address, port) pair or a mapping of a member's fields"
+                )
+        return self._add_members(rows)
+
+    def create_health_monitor(
+        self,
+        *,
+        type: MonitorType | str,  # noqa: A002 - Octavia's name
+        delay: int,
+        timeout: int,
+        max_retries: int,
+        max_retries_down: int = 3,
+        http_method: HttpMethod | str | None = None,
+        url_path: str | None = None,
+        expected_codes: str | None = None,
+        http_version: float | None = None,
+        domain_name: str | None = None,
+        name: str | None = "",
+        admin_state_up: bool | None = True,
+        tags: Iterable[str] | None = (),
+    ) -> HealthMonitor:
+        """Probe the members from now on.
+
+        delay: seconds between the starts of two probes of a member. timeout: seconds a member has to answer.
+        max_retries, max_retries_down: successes and failures in a row that bring a member back and take it out,
+        1..10. http_method (GET), url_path ("/"), expected_codes ("200", or "200,202", or "200-204"), http_version,
+        domain_name: what an HTTP probe asks and wants.
+
+        Raises ConfigError, Conflict when the pool has a monitor already, and NotSupported for PING without the
+        right to open an ICMP socket.
+        """
+        values = dict(
+            type=type,
+            delay=delay,
+            timeout=timeout,
+            max_retries=max_retries,
+            max_retries_down=max_retries_down,
+            http_method=http_method,
+            url_path=url_path,
+            expected_codes=expected_codes,
+            http_version=http_version,
+            domain_name=domain_name,
+            name=name,
+            admin_state_up=admin_state_up,
+            tags=tags,
+        )
+        return self._add_monitor(values)
+
+    def update(
+        self,
+        *,
+        name: str | None | UnsetType = UNSET,
+        description: str | None | UnsetType = UNSET,
+        admin_state_up: bool | None | UnsetType = UNSET,
+        lb_algorithm: Algorithm | str | UnsetType = UNSET,
+        session_persistence: SessionPersistence | Mapping[str, Any] | None | UnsetType = UNSET,
+        tls_enabled: bool | UnsetType = UNSET,
+        tls_container_ref: str | None | UnsetType = UNSET,
+        ca_tls_container_ref: str | None | UnsetType = UNSET,
+        crl_container_ref: str | None | UnsetType = UNSET,
+        tls_ciphers: str | None | UnsetType = UNSET,
+        tls_versions: Iterable[str] | None | UnsetType = UNSET,
+        alpn_protocols: Iterable[AlpnProtocol | str] | None | UnsetType = UNSET,
+        tags: Iterable[str] | None | UnsetType = UNSET,
+    ) -> None:
+        """Change some fields at once; what is left out stays, None resets to the default.
+
+        Raises ConfigError, and then nothing has changed.
+        """
+        self._update(
+            given(
+                name=name,
+                description=description,
+                admin_state_up=admin_state_up,
+                lb_algorithm=lb_algorithm,
+                session_persistence=session_persistence,
+                tls_enabled=tls_enabled,
+                tls_container_ref=tls_container_ref,
+                ca_tls_container_ref=ca_tls_container_ref,
+                crl_container_ref=crl_container_ref,
+                tls_ciphers=tls_ciphers,
+                tls_versions=tls_versions,
+                alpn_protocols=alpn_protocols,
+                tags=tags,
+            )
+        )
+
+    def delete(self) -> None:
+        """Remove it with its members and its monitor; listeners that use it have no default pool from then on."""
+        with self._balancer._lock:
+            self._check_usable()
+            for listener in self.listeners:
+                listener._update({"default_pool_id": None})
+            self._close()
+            self._deleted = True
+            for one in (*self.members, self._monitor):
+                if one is not None:
+                    one._deleted = True
+            del self._balancer._pools[self._id]
+            self._balancer._note(None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pool with its members and monitor, as Octavia's fully-populated create has it."""
+        body = super().to_dict() | {"members": [member.to_dict() for member in self.members]}
+        return body | ({"healthmonitor": self._monitor.to_dict()} if self._monitor is not None else {})
+
+    # Children.
+
+    def _add_members(
+        self, rows: list[tuple[str, Mapping[str, Any]]], *, coerce: bool = False
+    ) -> list[Member]:
+        specs = [schema.create(MemberSpec, values, coerce=coerce, path=path) for path, values in rows]
+        with self._balancer._lock:
+            self._check_usable()
+            vips = self._balancer.vips
+            new: set[tuple[str, int]] = set()
+            for (path, _), spec in zip(rows, specs, strict=True):
+                try:
+                    relations.check_member_on_vips(self._spec, spec, vips)
+                except ConfigError as error:
+                    raise error.within(path) from None
+                key = (spec.address, spec.protocol_port)
+                if key in self._addresses or key in new:
+                    raise Conflict(
+                        f"{path}address: another member on this pool is already using ip {spec.address} on "
+                        f"protocol_port {spec.protocol_port}"
+                    )
+                new.add(key)
+            members = [Member(spec, self) for spec in specs]
+            if self._core is not None:
+                self._attach_members(members)
+            for member in members:
+                self._members[member.id] = member
+                self._addresses[member.address, member.protocol_port] = member
+            self._balancer._note(None)
+            return members
+
+    def _attach_members(self, members: list[Member]) -> None:
+        assert self._core is not None
+        engine = self._balancer._engine_in_use()
+        for member, core in zip(members, self._core.add_members([m._row() for m in members]), strict=True):
+            member._core = core
+            engine._know(core.id, member)
+
+    def _drop_members(self, members: list[Member]) -> None:
+        if self._core is not None:
+            gone = [member._core for member in members if member._core is not None]
+            self._core.remove_members(gone)
+            self._balancer._engine_in_use()._forget(core.id for core in gone)
+        for member in members:
+            member._detach()
+            self._past.update(lasting(member._past, MEMBER_GAUGES))
+            member._deleted = True
+            del self._members[member.id]
+            del self._addresses[member.address, member.protocol_port]
+        self._balancer._note(None)
+
+    def _add_monitor(
+        self, values: Mapping[str, Any], *, coerce: bool = False, path: str = ""
+    ) -> HealthMonitor:
+        spec = schema.create(HealthMonitorSpec, values, coerce=coerce, path=path)
+        try:
+            relations.check_monitor_on_pool(self._spec.protocol, spec.type)
+        except ConfigError as error:
+            raise error.within(path) from None
+        if spec.type is MonitorType.PING:
+            check_ping_right()
+        with self._balancer._lock:
+            self._check_usable()
+            if self._monitor is not None:
+                raise Conflict(f"{self._who()}: this pool already has a health monitor")
+            monitor = HealthMonitor(spec, self)
+            monitor._check_support(spec)
+            self._remember()
+            self._monitor = monitor
+            try:
+                self._sync_monitor()
+            except BaseException:
+                self._monitor = None
+                raise
+            self._balancer._note(None)
+            return monitor
+
+    def _drop_monitor(self) -> None:
+        monitor, self._monitor = self._monitor, None
+        self._sync_monitor()
+        if monitor is not None:
+            monitor._deleted = True
+        for member in self.members:
+            member._was_unmonitored = True
+        self._balancer._note(None)
+
+    # Changes.
+
+    def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
+        with self._balancer._lock:
+            self._check_usable()
+            before = self._spec
+            spec = schema.update(before, changes, coerce=coerce)
+            if self._balancer._running():
+                support.check_pool(spec, self._who())
+            self._remember()
+            self._tell(spec)
+            self._spec = spec
+            try:
+                self._sync_monitor()
+            except BaseException:
+                self._spec = before
+                self._tell(before)
+                raise
+            self._touch()
+            self._balancer._note(None)
+
+    def _tell(self, spec: PoolSpec) -> None:
+        if self._core is not None:
+            self._core.update(_core.ALGORITHMS[spec.lb_algorithm], spec.admin_state_up)
+
+    # The data plane.
+
+    def _attach(self, core: _core.Core) -> None:
+        """Make the core's pool, with all members; what probes it comes with the listeners."""
+        self._core = _core.CorePool(
+            core, _core.ALGORITHMS[self._spec.lb_algorithm], self._spec.admin_state_up
+        )
+        self._probing = None
+        self._attach_members(list(self._members.values()))
+
+    def _close(self) -> None:
+        """Take it out of the core; sessions under way finish. The counters stay."""
+        core, self._core = self._core, None
+        if core is None:
+            return
+        self._probing = None
+        self._balancer._engine_in_use()._forget(m._core.id for m in self.members if m._core is not None)
+        for member in self.members:
+            member._detach()
+        core.close()
+
+    def _sync_monitor(self) -> None:
+        """Have the core probe what is to be probed now: nothing, while the pool is not in use or its monitor is
+        off."""
+        if self._core is None:
+            return
+        wanted = None
+        if self._monitor is not None and self._monitored():
+            connect_ms = max(listener._timeout_member_connect_ms() for listener in self.listeners)
+            # A connect may not outlast the delay; a delay of 0 asks for no such cut.
+            delay_s = self._monitor.delay
+            connect_s = connect_ms / 1000
+            wanted = self._monitor._parameters(min(connect_s, delay_s) if delay_s else connect_s)
+        if wanted != self._probing:
+            self._core.set_monitor(wanted)
+            self._probing = wanted
+
+    # Statuses.
+
+    def _configured(self) -> bool:
+        """Does the data plane carry it?"""
+        balancer = self._balancer
+        return (
+            self._spec.admin_state_up
+            and balancer._running()
+            and balancer._spec.admin_state_up
+            and any(listener._spec.admin_state_up for listener in self.listeners)
+        )
+
+    def _monitor_enabled(self) -> bool:
+        monitor = self._monitor
+        return monitor is not None and monitor._spec.admin_state_up
+
+    def _monitored(self) -> bool:
+        return self._monitor_enabled() and self._configured()
+
+    def _remember(self) -> None:
+        """Called before the pool may leave the data plane: members that were NO_MONITOR there stay so."""
+        if self._configured():
+            unmonitored = not self._monitor_enabled()
+            for member in self.members:
+                member._was_unmonitored = unmonitored
+
+    def _operating_status(self) -> OperatingStatus:
+        if not self._configured():
+            return OperatingStatus.OFFLINE
+        monitored = self._monitor_enabled()
+        members = self.members
+        usable, down = self._count(members, monitored)
+        return pool_status(
+            configured=True,
+            members=len(members),
+            usable=usable,
+            down=down,
+            monitored=monitored,
+            datagram=self._spec.datagram,
+        )
+
+    @staticmethod
+    def _count(members: Iterable[Member], monitored: bool) -> tuple[int, int]:
+        """How many members may be used, and how many are known to be down."""
+        usable = down = 0
+        for member in members:
+            spec = member._spec
+            if not spec.admin_state_up:
+                continue
+            if monitored and not member._up():
+                down += 1
+            elif spec.share > 0:
+                usable += 1
+        return usable, down
+
+    def _relations(self) -> dict[str, Any]:
+        relations: dict[str, Any] = {
+            "loadbalancers": [{"id": self._balancer.id}],
+            "listeners": [{"id": listener.id} for listener in self.listeners],
+            "members": [{"id": member.id} for member in self.members],
+        }
+        # Octavia leaves the key out when there is no monitor.
+        return relations | ({"healthmonitor_id": self._monitor.id} if self._monitor is not None else {})
+
+    def _who(self) -> str:
+        return self._named("pool")
+
+    def __repr__(self) -> str:
+        members = self.members
+        usable, _ = self._count(members, self._monitored())
+        name = f"{self._spec.name or self._id} "
+        return (
+            f"<Pool {name}{self._spec.protocol} {self._spec.lb_algorithm} {self._state_words()} "
+            f"members={usable}/{len(members)}>"
+        )
+
+
+def pool_id_of(balancer: "LoadBalancer", pool: "Pool | None", pool_id: str | None) -> str | None:
+    """The id behind the arguments default_pool and default_pool_id, checked to be of this load balancer."""
+    if pool is not None:
+        if not isinstance(pool, Pool):
+            raise ConfigError("default_pool", pool, "must be a Pool of this load balancer")
+        if pool_id is not None and pool_id != pool.id:
+            raise ConfigError(
+                "default_pool_id", pool_id, "must be the id of default_pool when both are given"
+            )
+        if pool._balancer is not balancer or pool._deleted:
+            raise NotFound(f"default_pool={shown(pool.name or pool.id)}: must be a pool of {balancer._who()}")
+        return pool.id
+    return pool_id

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The TLS lists that listeners and pools share: kinds, defaults and the check of versions."""
+
+from fastlb.errors import ConfigError
+from fastlb.schema import kinds
+from fastlb.types import AlpnProtocol, TlsVersion
+
+VERSIONS = ("TLSv1.2", "TLSv1.3")
+ALPN = (AlpnProtocol.H2, AlpnProtocol.HTTP_1_1, AlpnProtocol.HTTP_1_0)
+CIPHERS = ":".join(
+    (
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        "DHE-RSA-AES128-GCM-SHA256",
+        "DHE-RSA-AES256-GCM-SHA384",
+        "DHE-RSA-CHACHA20-POLY1305",
+    )
+)
+
+reference = kinds.text(255)
+ciphers = kinds.pattern(2048, "must be cipher names joined by colons", r"[A-Za-z0-9\-+!:@=_.]+")
+# Where TLS is not in use Octavia stores versions unread; `check_versions` follows where it is.
+versions = kinds.each(kinds.text(32), "TLS versions")
+alpn = kinds.each(kinds.choice(AlpnProtocol), "ALPN protocols", at_least=1)
+
+_version = kinds.choice(TlsVersion)
+
+
+def check_versions(versions: tuple[str, ...] | None) -> None:
+    """Refuse an empty list and a version that does not exist."""
+    if versions is None:
+        return
+    if not versions:
+        raise ConfigError("tls_versions", [], "must not be empty")
+    for at, version in enumerate(versions):
+        _version(f"tls_versions[{at}]", version, False)
+
+
+def check_authorities(crl_field: str, crl: str | None, ca_field: str, ca: str | None) -> None:
+    """A revocation list means nothing without the authority that signed it."""
+    if crl and not ca:
+        raise ConfigError(crl_field, crl, f"needs {ca_field}")

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counters, as dataclasses. Each is read when asked for and summed over the workers.
+
+Counters belong to the object and go on through every change: closing a listener and opening it again, or stopping and
+starting a load balancer, does not set them back.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    @classmethod
+    def of(cls, figures: "Counter[str]") -> Self:
+        return cls(**{field.name: figures[_CORE_NAMES.get(field.name, field.name)] for field in fields(cls)})
+
+    def to_dict(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Stats(_Counters):
+    """A load balancer's or a listener's figures: Octavia's five first, then ours."""
+
+    bytes_in: int
+    """From clients."""
+    bytes_out: int
+    """To clients."""
+    active_connections: int
+    """Client connections open now."""
+    total_connections: int
+    """Client connections ever."""
+    request_errors: int
+    """Requests that a client made wrong or broke off."""
+    requests: int
+    """HTTP requests ever."""
+    denied: int
+    """Connections refused by allowed_cidrs."""
+    responses_1xx: int
+    responses_2xx: int
+    responses_3xx: int
+    responses_4xx: int
+    responses_5xx: int
+    responses_other: int
+
+    def octavia(self) -> dict[str, int]:
+        """The five figures of Octavia's API."""
+        return {name: getattr(self, name) for name in OCTAVIA}
+
+
+@dataclass(frozen=True, slots=True)
+class MemberStats(_Counters):
+    """A member's figures, or a pool's: the sum over its members, deleted ones too."""
+
+    active: int
+    """Sessions now (HTTP: requests under way)."""
+    sessions: int
+    """Sessions ever."""
+    bytes_in: int
+    """To the member."""
+    bytes_out: int
+    """From the member."""
+    connects: int
+    """Connections tried."""
+    connect_errors: int
+    reuses: int
+    """Requests on a connection that was kept."""
+    retries: int
+    """Sessions that went on to another member after this one."""
+    response_errors: int
+    responses_1xx: int
+    responses_2xx: int
+    responses_3xx: int
+    responses_4xx: int
+    responses_5xx: int
+    responses_other: int
+    connections: int
+    """Connections to it now, idle ones too."""
+    idle: int
+    """Idle connections kept for reuse now."""
+
+
+OCTAVIA = ("bytes_in", "bytes_out", "active_connections", "total_connections", "request_errors")
+
+_CORE_NAMES = {"active_connections": "active", "total_connections": "connections"}
+
+
+def total(parts: Iterable[dict[str, int]]) -> "Counter[str]":
+    """The sum of the core's figures, by name."""
+    figures: Counter[str] = Counter()
+    for part in parts:
+        figures.update(part)
+    return figures
+
+
+def lasting(figures: dict[str, int], gauges: frozenset[str]) -> dict[str, int]:
+    """What remains of an object's figures when the core has let it go: the counters, without the gauges."""
+    return {name: value for name, value in figures.items() if name not in gauges}
+
+
+LISTENER_GAUGES = frozenset({"active"})
+MEMBER_GAUGES = frozenset({"active", "connections", "idle"})

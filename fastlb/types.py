@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of Octavia's API as enums. Each member equals its own string: `Protocol.HTTP == "HTTP"`."""
+
+from enum import StrEnum
+
+
+class Protocol(StrEnum):
+    """What a listener takes from clients, or what a pool speaks to its members."""
+
+    TCP = "TCP"
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+    """TLS that passes through unread."""
+    TERMINATED_HTTPS = "TERMINATED_HTTPS"
+    """Listeners only: TLS ended here."""
+    PROXY = "PROXY"
+    """Pools only: a byte stream after a PROXY protocol v1 header."""
+    PROXYV2 = "PROXYV2"
+    """Pools only: a byte stream after a PROXY protocol v2 header."""
+    UDP = "UDP"
+    SCTP = "SCTP"
+    PROMETHEUS = "PROMETHEUS"
+    """Listeners only: answers with metrics."""
+
+
+class Algorithm(StrEnum):
+    """How a pool chooses the member for a new session."""
+
+    ROUND_ROBIN = "ROUND_ROBIN"
+    LEAST_CONNECTIONS = "LEAST_CONNECTIONS"
+    SOURCE_IP = "SOURCE_IP"
+    SOURCE_IP_PORT = "SOURCE_IP_PORT"
+    RANDOM_TWO_CHOICES = "RANDOM_TWO_CHOICES"
+    """Ours: the less busy of two members drawn at random."""
+    PEAK_EWMA = "PEAK_EWMA"
+    """Ours: the quicker of two members drawn at random, by decayed latency."""
+    MAGLEV = "MAGLEV"
+    """Ours: consistent hashing of the client's address with the same table on every node."""
+
+
+class MonitorType(StrEnum):
+    """How a health monitor tests a member."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+    PING = "PING"
+    TCP = "TCP"
+    TLS_HELLO = "TLS-HELLO"
+    UDP_CONNECT = "UDP-CONNECT"
+    SCTP = "SCTP"
+
+
+class HttpMethod(StrEnum):
+    """The request method of an HTTP health monitor."""
+
+    GET = "GET"
+    HEAD = "HEAD"
+    POST = "POST"
+    PUT = "PUT"
+    DELETE = "DELETE"
+    TRACE = "TRACE"
+    OPTIONS = "OPTIONS"
+    CONNECT = "CONNECT"
+    PATCH = "PATCH"
+
+
+class PersistenceType(StrEnum):
+    """What ties a client to its member."""
+
+    SOURCE_IP = "SOURCE_IP"
+    HTTP_COOKIE = "HTTP_COOKIE"
+    APP_COOKIE = "APP_COOKIE"
+
+
+class ClientAuthentication(StrEnum):
+    """Whether a TLS listener asks for client certificates."""
+
+    NONE = "NONE"
+    OPTIONAL = "OPTIONAL"
+    MANDATORY = "MANDATORY"
+
+
+class TlsVersion(StrEnum):
+    SSLV3 = "SSLv3"
+    TLSV1 = "TLSv1"
+    TLSV1_1 = "TLSv1.1"
+    TLSV1_2 = "TLSv1.2"
+    TLSV1_3 = "TLSv1.3"
+
+
+class AlpnProtocol(StrEnum):
+    H2 = "h2"
+    HTTP_1_1 = "http/1.1"
+    HTTP_1_0 = "http/1.0"
+
+
+class OperatingStatus(StrEnum):
+    """What is observed of an object."""
+
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+    DEGRADED = "DEGRADED"
+    ERROR = "ERROR"
+    NO_MONITOR = "NO_MONITOR"
+    DRAINING = "DRAINING"
+
+
+class ProvisioningStatus(StrEnum):
+    """Whether the data plane has what was asked for."""
+
+    PENDING_CREATE = "PENDING_CREATE"
+    """Described, and not started (or stopped again)."""
+    ACTIVE = "ACTIVE"
+    PENDING_UPDATE = "PENDING_UPDATE"
+    PENDING_DELETE = "PENDING_DELETE"
+    ERROR = "ERROR"
+    DELETED = "DELETED"
