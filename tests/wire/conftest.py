@@ -47,7 +47,7 @@ def engine(request, nothing_stays_behind):
     marker = request.node.get_closest_marker("workers")
     engine = fastlb.Engine(workers=marker.args[0] if marker else WORKERS)
     yield engine
-    engine.stop()
+    engine.stop(0)
 
 
 @dataclasses.dataclass
@@ -91,6 +91,7 @@ def balance(engine):
         ):
             lb = fastlb.LoadBalancer(name="wire", vip_address=address, engine=engine)
             stack.callback(lb.close)
+            stack.callback(lb.stop, 0)
             front = lb.create_listener(protocol=protocol, protocol_port=0, **dict(listener))
             back, members = None, []
             if with_pool:
