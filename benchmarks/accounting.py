@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel says a process used: CPU time to the nanosecond, its user and system parts, memory, and who else ran.
+"""What the kernel says a process used: CPU time, its user and system parts, memory, and who else ran.
 
-The total comes from the process's CPU clock, which is exact. The kernel samples the split between user and system
-at its tick, so the split is a share applied to that total: good to a few percent over a second or more.
+The total comes from the process's CPU clock, which is exact to the nanosecond. The kernel samples the split between
+user and system at its tick, so the split is a share applied to that total: good to a few percent over some seconds.
 """
 
 import os
@@ -14,7 +14,7 @@ CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_ns(pid: int) -> int:
-    """CPU time of all threads of a process so far. The clock's number is what clock_getcpuclockid(3) would answer."""
+    """CPU time of all threads of a process so far, by the clock that clock_getcpuclockid(3) would name."""
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fastlb as a peer of the comparison: a process that serves, and takes commands on stdin.
+
+    python -m benchmarks.fastlb_peer PROTOCOL LB_ALGORITHM MEMBER_PORT...
+
+It prints the port it listens on. A command is a line of JSON, and so is its answer:
+
+    {"do": "change", "count": 10000, "seconds": 10, "spare": [PORT…]}   live changes, evenly spaced
+    {"do": "add", "count": 200}                          times adding a member until the core has picked it
+    {"do": "pick", "members": 10000, "picks": 1000000}   times picks among so many members, without sockets
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import fastlb
+
+NS = 1e9
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "p50": ordered[len(ordered) // 2],
+        "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
+        "max": ordered[-1],
+    }
+
+
+def change(pool: fastlb.Pool, spare: list[int], count: int, seconds: float) -> dict[str, Any]:
+    """Everything an operator does to a member, over and over: add, weigh, drain, disable, remove."""
+    took = []
+    started = time.monotonic()
+    extra: list[fastlb.Member] = []
+    steady = list(pool.members)
+    for number in range(count):
+        due = started + number * seconds / count
+        while (early := due - time.monotonic()) > 0:
+            time.sleep(early)
+        before = time.perf_counter_ns()
+        match number % 6:
+            case 0:
+                extra.append(pool.create_member("127.0.0.1", spare[number // 6 % len(spare)], weight=2))
+            case 1:
+                extra[-1].weight = 1 + number % 7
+            case 2:
+                steady[number // 6 % len(steady)].weight = 1 + number // 6 % 3
+            case 3:
+                extra[-1].weight = 0
+            case 4:
+                extra[-1].admin_state_up = number % 4 == 0
+            case _:
+                extra.pop().delete()
+        took.append((time.perf_counter_ns() - before) / NS)
+    return {"changes": count, "seconds": time.monotonic() - started, "call_seconds": percentiles(took)}
+
+
+def add(pool: fastlb.Pool, port: int, count: int) -> dict[str, Any]:
+    """Adds a member, asks once, and sees that the request reached the new one.
+
+    The pool is LEAST_CONNECTIONS and the new member weighs most, so the first request after the core has seen
+    it goes there; one that goes elsewhere is counted as late.
+    """
+    calls, firsts, late = [], [], 0
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        address = listening.getsockname()
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.settimeout(2)
+                before = time.perf_counter_ns()
+                member = pool.create_member(*address, weight=256)
+                called = time.perf_counter_ns()
+                client.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+                listening.settimeout(0.5)
+                try:
+                    conn, _ = listening.accept()
+                except TimeoutError:
+                    late += 1
+                else:
+                    reached = time.perf_counter_ns()
+                    with conn:
+                        conn.recv(4096)
+                        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    calls.append((called - before) / NS)
+                    firsts.append((reached - before) / NS)
+                while client.recv(4096):
+                    pass
+                member.delete()
+    if not calls:
+        return {"adds": count, "late": late}
+    figures = {"call_seconds": percentiles(calls), "picked_seconds": percentiles(firsts)}
+    return {"adds": count, "late": late, **figures}
+
+
+def main() -> None:
+    protocol, algorithm, *rest = sys.argv[1:]
+    ports = [int(port) for port in rest]
+    engine = fastlb.Engine(workers=1)
+    lb = fastlb.LoadBalancer(name="bench", vip_address="127.0.0.1", engine=engine)
+    listener = lb.create_listener(name="bench", protocol=protocol, protocol_port=0)
+    pool = listener.create_pool(name="bench", protocol=protocol, lb_algorithm=algorithm)
+    for port in ports:
+        pool.create_member("127.0.0.1", port)
+    with lb:
+        # The worker stays where it was started; this thread is control plane from here on, and leaves it its CPU.
+        if control := os.environ.get("FASTLB_BENCH_CONTROL_CPU"):
+            os.sched_setaffinity(0, {int(control)})
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        print(listener.protocol_port, flush=True)
+        for line in sys.stdin:
+            command = json.loads(line)
+            match command.pop("do"):
+                case "change":
+                    answer = change(pool, **command)
+                case "add":
+                    answer = add(pool, listener.protocol_port, **command)
+                case other:
+                    answer = {"error": f"unknown command {other}"}
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
