@@ -70,7 +70,7 @@ class Story:
         self.requests = 0
         self.failed = 0
         self.held: list[str] = []
-        # A member is out after max_retries_down failed probes; one that hangs takes `timeout` to fail.
+        # What takes longer than this does not come any more: a few probes, each with its timeout, and a slow machine.
         self.patience = 10.0 + 6.0 * self.delay
 
     @property
@@ -201,7 +201,10 @@ class Story:
 
     def kill(self) -> str:
         victim, member = self.servers[1], self.pool.members[1]
-        say(f"   kill -9 {victim.pid}   (webserver2)\n")
+        say(f"   one request every {PACE:g} s\n")
+        # Long enough for both to have passed a probe: one that never did goes out at its first failure.
+        hits = self.watch(passed(2.0 * self.delay), "")
+        say(f"\n   kill -9 {victim.pid}   (webserver2)\n")
         victim.kill()
         began = time.monotonic()
         hits = self.watch(lambda: member.operating_status == "ERROR", "webserver2 is still in use")
@@ -211,6 +214,7 @@ class Story:
         self.expect_statuses("DEGRADED", "DEGRADED", webserver1="ONLINE", webserver2="ERROR")
         lost = failures(hits)
         say(f"\n   {len(hits)} requests since, {len(lost)} failed; taken out after {out:.1f} s")
+        say(f"   {member.stats.retries} were first offered to webserver2, and went on to webserver1")
         expect(not lost, f"{len(lost)} requests failed: {', '.join(sorted(set(lost)))}")
         expect("webserver2" not in shares(hits), "a dead server answered")
 
@@ -287,6 +291,12 @@ def counted(number: int) -> Callable[[], bool]:
     """True from the call after the `number`th on."""
     calls = itertools.count()
     return lambda: next(calls) >= number
+
+
+def passed(seconds: float) -> Callable[[], bool]:
+    """True when so much time has passed since now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ def test_every_step_holds_then_it_serves_until_ctrl_c(demo, tmp_path):
         assert answer.read() in (b"you hit: webserver2\n", b"you hit: webserver3\n")
 
     children = running.children()
-    assert len(set(children)) == 3
+    assert len(set(children)) == 4  # webserver2 twice
     running.interrupt()
     assert running.wait() == 0, running.output
     assert "Traceback" not in running.output
