@@ -383,6 +383,9 @@ cdef inline int http1_parse_response(
 
 # ---- slow senders
 
+cdef enum:
+    HTTP1_SCAN_CREDIT = 1024         # bytes parsed again before any is earned: the first lines are looked at at once
+
 cdef struct http1_scan_t:            # kept by the connection from a head's first byte to its last; starts all zero
     uint32_t scanned                 # bytes looked at; the last one may be a CR that waits for its LF
     uint32_t credit                  # bytes that may be parsed again before it would cost more than a fixed share
@@ -401,40 +404,39 @@ cdef inline bint http1_worth_parsing(http1_scan_t *scan, const uint8_t *data, ui
 
     `data` starts where the head starts, each time. However the bytes arrive, they are skimmed once here, and parsed at
     most about four times over: each new byte earns the right to parse four again, spent at line ends. A line that ends
-    while the credit is used up is looked at with a later one, at the latest with the head's end. Leave it out for
-    a connection's first read of a head, which is a whole one almost always.
+    while the credit is used up is looked at with a later one, at the latest with the head's end. The first call for
+    a head says 1 and looks at nothing.
     """
     cdef uint32_t at = scan.scanned
     cdef uint32_t stop
     cdef bint line = 0
     cdef bint now = 0
+    if scan.parsed == 0:
+        # The first bytes of a head, which are all of it almost always.
+        scan.parsed = length
+        scan.credit = HTTP1_SCAN_CREDIT
+        return length != 0
     if length <= at:
         return 0
-    if scan.parsed == 0:
-        scan.credit = 1024           # the first lines are looked at at once
     scan.credit += 4 * (length - at)
     while at < length:
         stop = http1_skim_value(data, 0, at, length)
         if stop == length:
             at = length
-            break
-        if data[stop] != c'\r':
-            now = 1                  # a lone LF or a control byte: refuse it at once
+        elif data[stop] != c'\r':
+            now = 1                      # a lone LF or a control byte: refused at once
             at = length
+        elif stop + 1 == length:
+            at = stop                    # a CR that waits for its LF
             break
-        if stop + 1 == length:
-            at = stop
-            break
-        if data[stop + 1] != c'\n' or stop == 0 or data[stop - 1] == c'\n':
-            now = 1                  # a lone CR, or an empty line
-        line = 1
-        at = stop + 2
+        else:
+            if data[stop + 1] != c'\n' or stop == 0 or data[stop - 1] == c'\n':
+                now = 1                  # a lone CR, or an empty line
+            line = 1
+            at = stop + 2
     scan.scanned = at
-    if not now:
-        if scan.parsed != 0 and not line and length < 2 * scan.parsed:
-            return 0
-        if scan.credit < length:
-            return 0
+    if not now and (not line and length < 2 * scan.parsed or scan.credit < length):
+        return 0
     scan.credit -= min(scan.credit, length)
     scan.parsed = length
     return 1

@@ -11,12 +11,11 @@ Refused (400; for a member, the end of the exchange): a size that is no hexadeci
 but `;` or CRLF behind it, more than 1 KiB of extensions in a chunk or 4 KiB in a message (7.1.1), a control byte in them, a line
 end other than CRLF, anything but CRLF behind chunk data. Nothing is ever skipped to find the next chunk.
 
-Trailers are read a whole line at a time: an incomplete line stays in the buffer, not consumed. Each call hands out the
-lines that it completed, with MORE as well as with DONE, as "name: value" CRLF (without the SP if it had none), right behind the payload that the same call
-produced. So a sender that gets `trailers.length > 0` or DONE owes its peer the last chunk `0` CRLF, once, before the
-lines, and an empty line after DONE. Left out are fields that frame, route, authenticate, modify the request or describe the content (9110
-6.5.1), and hop-by-hop ones; all of them where the head's Connection named fields of its own (9110 7.6.1), which is what
-`drop_trailers` says. A trailer section may always be dropped, for example for a client of HTTP/1.0.
+Trailers are handed out with DONE, all at once, as lines "name: value" CRLF (without the SP if there was none) right behind the
+payload that the same call produced; until the empty line is there they stay in the buffer, not consumed. Whoever sends on owes
+its peer the last chunk `0` CRLF, the lines, and an empty line. Left out are fields that frame, route, authenticate, modify
+the request or describe the content (9110 6.5.1), and hop-by-hop ones; all of them where the head's Connection named fields of its
+own (9110 7.6.1), which is what `drop_trailers` says. A trailer section may always be dropped, for example for a client of HTTP/1.0.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memmove
@@ -44,8 +43,7 @@ cdef enum:
     HTTP1_SIZE_DIGITS = 15           # significant ones; leading zeros are legal, and count with the chunk's extension
     HTTP1_CHUNK_EXTENSION_BYTES = 1024
     HTTP1_EXTENSION_BYTES = 4096     # in a message
-    HTTP1_TRAILER_LINE_BYTES = 8192
-    HTTP1_TRAILER_BYTES = 32768
+    HTTP1_TRAILER_BYTES = 8192       # so that a buffer of 16 KiB holds a trailer section whatever else is in it
 
 cdef enum http1_body_state_t:
     HTTP1_BODY_IN_SIZE = 0           # no digit yet
@@ -63,8 +61,8 @@ cdef struct http1_body_t:
     uint64_t remaining               # bytes of the body, or of the chunk
     uint64_t payload_bytes           # produced or skipped so far
     uint32_t extension_bytes         # in the message
-    uint32_t trailer_bytes
     uint16_t chunk_extension_bytes
+    uint16_t trailer_line            # offset of the first unfinished line in a trailer section that was shown before
     uint8_t framing                  # http1_framing_t
     uint8_t state                    # http1_body_state_t
     uint8_t digits                   # significant ones of the size so far
@@ -77,7 +75,7 @@ cdef inline void http1_body_init(http1_body_t *body, uint8_t framing, uint64_t b
     body.remaining = body_bytes if framing == HTTP1_LENGTH else 0
     body.payload_bytes = 0
     body.extension_bytes = 0
-    body.trailer_bytes = 0
+    body.trailer_line = 0
     body.chunk_extension_bytes = 0
     body.framing = framing
     body.digits = 0
@@ -189,12 +187,17 @@ cdef inline int http1_read_trailer(
 cdef inline int http1_feed_trailers(
     http1_body_t *body, uint8_t *data, uint32_t length, uint32_t *consumed, uint32_t *put
 ) noexcept nogil:
-    """Whole lines from `consumed` on, up to the empty one. HTTP1_BODY_MORE, HTTP1_BODY_DONE or a refusal."""
-    cdef uint32_t at = consumed[0]
+    """The trailer section from `consumed` on, if all of it is there: HTTP1_BODY_DONE; else HTTP1_BODY_MORE, or a refusal.
+
+    Shown again with more behind it, the section is skimmed on from its last line; so a slow sender costs no more than a
+    fast one.
+    """
+    cdef uint32_t start = consumed[0]
+    cdef uint32_t at = start + body.trailer_line
     cdef uint32_t stop
     while True:
-        stop = http1_skim_value(data, at, at, length)
-        if stop - at > HTTP1_TRAILER_LINE_BYTES:
+        stop = http1_skim_value(data, start, at, length)
+        if stop - start > HTTP1_TRAILER_BYTES:
             return http1_body_refuse(body, HTTP1_ERROR_TRAILER_LONG)
         if stop == length:
             return HTTP1_BODY_MORE
@@ -206,16 +209,19 @@ cdef inline int http1_feed_trailers(
             return HTTP1_BODY_MORE
         if data[stop + 1] != c'\n':
             return http1_body_refuse(body, HTTP1_ERROR_LONE_CR)
-        consumed[0] = stop + 2
         if stop == at:
-            body.state = HTTP1_BODY_AT_END
-            return HTTP1_BODY_DONE
-        body.trailer_bytes += stop + 2 - at
-        if body.trailer_bytes > HTTP1_TRAILER_BYTES:
-            return http1_body_refuse(body, HTTP1_ERROR_TRAILER_LONG)
+            break
+        at = stop + 2
+        body.trailer_line = <uint16_t>(at - start)
+    at = start
+    while data[at] != c'\r':
+        stop = http1_skim_value(data, start, at, length)
         if http1_read_trailer(body, data, at, stop, put) < 0:
             return HTTP1_BODY_MALFORMED
         at = stop + 2
+    consumed[0] = at + 2
+    body.state = HTTP1_BODY_AT_END
+    return HTTP1_BODY_DONE
 
 
 cdef inline bint http1_extension_counted(http1_body_t *body) noexcept nogil:
@@ -312,7 +318,7 @@ cdef inline int http1_feed_chunks(
             produced[0] = put
             verdict = http1_feed_trailers(body, data, length, &at, &put)
             consumed[0] = at
-            trailers[0] = http1_span(data + produced[0], put - produced[0])
+            trailers[0] = http1_span(data + produced[0], put - produced[0] if verdict == HTTP1_BODY_DONE else 0)
             return verdict
         else:
             verdict = http1_chunk_line(body, data, length, &at)
@@ -330,9 +336,9 @@ cdef inline int http1_body_feed(
     """HTTP1_BODY_MORE, HTTP1_BODY_DONE, or HTTP1_BODY_MALFORMED with the reason in `body.error`.
 
     `produced` bytes of payload stand at the start of `data` then, trailer lines (see above) behind them, and `consumed`
-    bytes of input are used up. What is left unused is a trailer line's beginning, to be shown again with what follows it, or, behind
-    a finished body, the next message or garbage. A buffer that is full of one unfinished trailer line (nothing consumed) is the
-    caller's cue to refuse. On a refusal the payload before the fault is still handed out; the caller decides.
+    bytes of input are used up. What is left unused is the beginning of a trailer section, to be shown again with what
+    follows it, or, behind a finished body, the next message or garbage. On a refusal the payload before the fault is still
+    handed out (and `consumed` does not matter any more); the caller decides.
     """
     cdef uint32_t count = length
     if body.framing == HTTP1_CHUNKED and body.state < HTTP1_BODY_AT_END:

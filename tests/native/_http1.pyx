@@ -133,10 +133,10 @@ def time_parse(bytes data, uint32_t rounds, bint response=False):
     cdef http1_head_t head
     cdef const uint8_t *place = <const uint8_t *><const char *>data
     cdef uint32_t length = <uint32_t>len(data)
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef int verdict = 0
     with nogil:
-        for i in range(rounds):
+        for _i in range(rounds):
             if response:
                 verdict = http1_parse_response(&head, place, length, NULL, HTTP1_GET)
             else:

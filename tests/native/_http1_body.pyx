@@ -77,13 +77,13 @@ def time_feed(bytes data, uint32_t rounds, uint8_t framing, uint64_t body_bytes)
     cdef uint32_t consumed = 0
     cdef uint32_t produced = 0
     cdef span_t trailers
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef int verdict = 0
     cdef uint32_t length = <uint32_t>len(data)
     cdef uint8_t *place = guarded(data, True)
     cdef const uint8_t *source = <const uint8_t *><const char *>data
     with nogil:
-        for i in range(rounds):
+        for _i in range(rounds):
             memcpy(place, source, length)
             http1_body_init(&body, framing, body_bytes)
             verdict = http1_body_feed(&body, place, length, &consumed, &produced, &trailers)

@@ -80,10 +80,10 @@ def time_request(bytes data, uint32_t rounds):
     cdef uint8_t out[65536]
     cdef const uint8_t *source = <const uint8_t *><const char *>data
     cdef uint32_t length = <uint32_t>len(data)
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef uint32_t written = 0
     with nogil:
-        for i in range(rounds):
+        for _i in range(rounds):
             if http1_parse_request(&head, source, length, NULL) > 0:
                 written = http1_write_request(&head, out, sizeof(out), NULL, 0)
     return written
@@ -94,10 +94,10 @@ def time_response(bytes data, uint32_t rounds):
     cdef uint8_t out[65536]
     cdef const uint8_t *source = <const uint8_t *><const char *>data
     cdef uint32_t length = <uint32_t>len(data)
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef uint32_t written = 0
     with nogil:
-        for i in range(rounds):
+        for _i in range(rounds):
             if http1_parse_response(&head, source, length, NULL, HTTP1_GET) > 0:
                 written = http1_write_response(&head, out, sizeof(out), head.framing, HTTP1_CONN_DEFAULT, NULL, 0)
     return written
