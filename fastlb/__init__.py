@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fastlb: Octavia's load balancer as a Python object, with a native epoll core."""
+
+try:
+    from fastlb import _core as _core
+except ModuleNotFoundError as error:
+    if error.name != "fastlb._core":
+        raise
+    raise ModuleNotFoundError(
+        "fastlb's native core is not built; `pip install .` in the source tree builds and installs it, "
+        "`python setup.py build_ext --inplace` builds it in place",
+        name=error.name,
+    ) from None
+
+from fastlb.balancer import LoadBalancer
+from fastlb.engine import Engine
+from fastlb.errors import (
+    BindError,
+    ConfigError,
+    Conflict,
+    CoreError,
+    FastLBError,
+    NotFound,
+    NotSupported,
+    StateError,
+    WaitTimeout,
+)
+from fastlb.listener import Listener
+from fastlb.member import Member
+from fastlb.monitor import HealthMonitor
+from fastlb.pool import Pool, SessionPersistence
+from fastlb.schema import AdditionalVip
+from fastlb.simulation import schedule
+from fastlb.stats import MemberStats, Stats
+from fastlb.types import (
+    Algorithm,
+    AlpnProtocol,
+    ClientAuthentication,
+    HttpMethod,
+    MonitorType,
+    OperatingStatus,
+    PersistenceType,
+    Protocol,
+    ProvisioningStatus,
+    TlsVersion,
+)
+from fastlb.watch import StatusEvent
+
+__all__ = [
+    "AdditionalVip",
+    "Algorithm",
+    "AlpnProtocol",
+    "BindError",
+    "ClientAuthentication",
+    "ConfigError",
+    "Conflict",
+    "CoreError",
+    "Engine",
+    "FastLBError",
+    "HealthMonitor",
+    "HttpMethod",
+    "Listener",
+    "LoadBalancer",
+    "Member",
+    "MemberStats",
+    "MonitorType",
+    "NotFound",
+    "NotSupported",
+    "OperatingStatus",
+    "PersistenceType",
+    "Pool",
+    "Protocol",
+    "ProvisioningStatus",
+    "SessionPersistence",
+    "StateError",
+    "Stats",
+    "StatusEvent",
+    "TlsVersion",
+    "WaitTimeout",
+    "schedule",
+]

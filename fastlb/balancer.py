@@ -41,6 +41,7 @@ from fastlb.types import (
 from fastlb.watch import Callback, StatusWatch
 
 VIP_FIELDS = ("vip_address", "vip_port_id", "vip_network_id", "vip_subnet_id")
+VIPS_AT_MOST = 16
 DRAIN_LOOK_S = 0.005
 
 
@@ -638,6 +639,10 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
         for at, vip in enumerate(self._spec.additional_vips):
             if vip.ip_address is None:
                 raise ConfigError(f"additional_vips[{at}].ip_address", None, "must be given to start")
+        if len(self.vips) > VIPS_AT_MOST:
+            raise ConfigError(
+                "additional_vips", len(self.vips) - 1, f"must be {VIPS_AT_MOST - 1} at most to start"
+            )
         for listener in self.listeners:
             support.check_listener(listener._spec, listener._who())
         for pool in self.pools:

@@ -27,7 +27,7 @@ LOOK_S = 0.25
 """How often statuses without events of their own (a full listener) are looked at, while somebody watches."""
 QUIET_S = 3600.0
 
-_workers = kinds.integer(1, 1024)
+_workers = kinds.integer(1, 128)
 _cpu = kinds.integer(0, 65535)
 
 
@@ -50,8 +50,8 @@ class Engine:
             if foreign:
                 allowed = f"must be among the CPUs this process may use: {sorted(available)}"
                 raise ConfigError("cpus", foreign[0], allowed)
-        self._cpus: list[int] | None = cpus
         self._workers = len(cpus or available) if workers is None else _workers("workers", workers, False)
+        self._cpus = None if cpus is None else [cpus[worker % len(cpus)] for worker in range(self._workers)]
         self._lock = threading.RLock()
         self._core: _core.Core | None = None
         self._supervisor: threading.Thread | None = None
@@ -95,7 +95,8 @@ class Engine:
         0 cuts everything at once. Stopping a stopped engine does nothing.
         """
         grace = kinds.seconds("grace", grace, False)
-        self._check_fork()
+        if self._forked:
+            return  # the parent's threads are the parent's business; `with` blocks end here too
         deadline = time.monotonic() + grace
         self._explicit = True  # so that the last load balancer leaves the threads to us
         try:

@@ -31,8 +31,10 @@ class HealthMonitor(Resource[HealthMonitorSpec]):
     LABEL = "Health Monitor"
 
     type = Fixed[MonitorType]("HTTP, HTTPS, PING, TCP, TLS-HELLO, UDP-CONNECT or SCTP.")
-    delay = Field[int, int]("Seconds between the starts of two probes of a member.")
-    timeout = Field[int, int]("Seconds a member has to answer.")
+    delay = Field[float, float](
+        "Seconds between the starts of two probes of a member; fractions are ours. 0 stands for a tenth."
+    )
+    timeout = Field[float, float]("Seconds a member has to answer; fractions are ours. 0 stands for the delay.")
     max_retries = Field[int, int]("Successful probes in a row before a member in ERROR goes ONLINE, 1..10.")
     max_retries_down = Field[int, int](
         "Failed probes in a row before a member goes to ERROR, 1..10; one success starts the count anew. "
@@ -62,8 +64,8 @@ class HealthMonitor(Resource[HealthMonitorSpec]):
         *,
         name: str | None | UnsetType = UNSET,
         admin_state_up: bool | None | UnsetType = UNSET,
-        delay: int | UnsetType = UNSET,
-        timeout: int | UnsetType = UNSET,
+        delay: float | UnsetType = UNSET,
+        timeout: float | UnsetType = UNSET,
         max_retries: int | UnsetType = UNSET,
         max_retries_down: int | None | UnsetType = UNSET,
         http_method: HttpMethod | str | None | UnsetType = UNSET,

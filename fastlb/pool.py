@@ -13,7 +13,7 @@ from fastlb.member import Member
 from fastlb.monitor import HealthMonitor, check_ping_right
 from fastlb.resource import Field, Fixed, Resource, find
 from fastlb.schema import HealthMonitorSpec, MemberSpec, PoolSpec, SessionPersistence, given, relations
-from fastlb.stats import MEMBER_GAUGES, MemberStats, lasting, total
+from fastlb.stats import MemberStats, total
 from fastlb.status import pool_status
 from fastlb.types import Algorithm, AlpnProtocol, HttpMethod, MonitorType, OperatingStatus, Protocol
 
@@ -47,7 +47,7 @@ class Pool(Resource[PoolSpec]):
     serve several listeners of its load balancer.
     """
 
-    __slots__ = ("_addresses", "_core", "_listeners", "_members", "_monitor", "_past", "_probing")
+    __slots__ = ("_addresses", "_core", "_ghosts", "_listeners", "_members", "_monitor", "_past", "_probing")
 
     LABEL = "Pool"
 
@@ -74,7 +74,9 @@ class Pool(Resource[PoolSpec]):
         self._monitor: HealthMonitor | None = None
         self._listeners: dict[str, Listener] = {}
         self._core: _core.CorePool | None = None
+        # Figures of deleted members, and those of them that still have sessions.
         self._past: Counter[str] = Counter()
+        self._ghosts: list[Member] = []
         # What the core was last told to probe.
         self._probing: dict[str, Any] | None = None
 
@@ -96,8 +98,9 @@ class Pool(Resource[PoolSpec]):
     @property
     def stats(self) -> MemberStats:
         """The sum of its members' counters now; deleted members stay counted."""
-        parts = [member._figures() for member in self.members]
-        return MemberStats.of(total([self._past, *parts]))
+        with self._balancer._lock:
+            parts = [member._figures() for member in (*self.members, *self._ghosts)]
+            return MemberStats.of(total([self._past, *parts]))
 
     def find_member(self, key: str) -> Member:
         """The member with this id, name, or `address:port`. Raises NotFound."""
@@ -166,8 +169,8 @@ class Pool(Resource[PoolSpec]):
         self,
         *,
         type: MonitorType | str,  # noqa: A002 - Octavia's name
-        delay: int,
-        timeout: int,
+        delay: float,
+        timeout: float,
         max_retries: int,
         max_retries_down: int = 3,
         http_method: HttpMethod | str | None = None,
@@ -181,7 +184,8 @@ class Pool(Resource[PoolSpec]):
     ) -> HealthMonitor:
         """Probe the members from now on.
 
-        delay: seconds between the starts of two probes of a member. timeout: seconds a member has to answer.
+        delay: seconds between the starts of two probes of a member; 0 stands for a tenth. timeout: seconds a member
+        has to answer; 0 stands for the delay. Both may have fractions, which Octavia's own have not.
         max_retries, max_retries_down: successes and failures in a row that bring a member back and take it out,
         1..10. http_method (GET), url_path ("/"), expected_codes ("200", or "200,202", or "200-204"), http_version,
         domain_name: what an HTTP probe asks and wants.
@@ -308,12 +312,23 @@ class Pool(Resource[PoolSpec]):
             self._core.remove_members(gone)
             self._balancer._engine_in_use()._forget(core.id for core in gone)
         for member in members:
-            member._detach()
-            self._past.update(lasting(member._past, MEMBER_GAUGES))
             member._deleted = True
             del self._members[member.id]
             del self._addresses[member.address, member.protocol_port]
+        self._ghosts += members
+        self._bury(only_ended=True)
         self._balancer._note(None)
+
+    def _bury(self, *, only_ended: bool) -> None:
+        """Take over the figures of deleted members whose sessions have ended (or of all), and let the core forget them."""
+        stay = []
+        for member in self._ghosts:
+            if only_ended and member._figures()["active"]:
+                stay.append(member)
+            else:
+                member._detach()
+                self._past.update(member._past)
+        self._ghosts = stay
 
     def _add_monitor(
         self, values: Mapping[str, Any], *, coerce: bool = False, path: str = ""
@@ -394,6 +409,7 @@ class Pool(Resource[PoolSpec]):
         self._balancer._engine_in_use()._forget(m._core.id for m in self.members if m._core is not None)
         for member in self.members:
             member._detach()
+        self._bury(only_ended=False)
         core.close()
 
     def _sync_monitor(self) -> None:
@@ -403,11 +419,9 @@ class Pool(Resource[PoolSpec]):
             return
         wanted = None
         if self._monitor is not None and self._monitored():
+            # Of several listeners the most patient: a member must not be down for one and up for the other.
             connect_ms = max(listener._timeout_member_connect_ms() for listener in self.listeners)
-            # A connect may not outlast the delay; a delay of 0 asks for no such cut.
-            delay_s = self._monitor.delay
-            connect_s = connect_ms / 1000
-            wanted = self._monitor._parameters(min(connect_s, delay_s) if delay_s else connect_s)
+            wanted = self._monitor._parameters(connect_ms / 1000)
         if wanted != self._probing:
             self._core.set_monitor(wanted)
             self._probing = wanted

@@ -37,6 +37,8 @@ class Stats(_Counters):
     """Requests that a client made wrong or broke off."""
     requests: int
     """HTTP requests ever."""
+    own_answers: int
+    """HTTP answers that the load balancer made itself."""
     denied: int
     """Connections refused by allowed_cidrs."""
     responses_1xx: int
@@ -77,10 +79,14 @@ class MemberStats(_Counters):
     responses_4xx: int
     responses_5xx: int
     responses_other: int
+    client_aborts: int
+    """Sessions that the client broke off."""
+    member_aborts: int
+    """Sessions that the member broke off."""
     connections: int
     """Connections to it now, idle ones too."""
-    idle: int
-    """Idle connections kept for reuse now."""
+    response_ns: int
+    """Nanoseconds from request to response head, summed over the responses."""
 
 
 OCTAVIA = ("bytes_in", "bytes_out", "active_connections", "total_connections", "request_errors")
@@ -102,4 +108,4 @@ def lasting(figures: dict[str, int], gauges: frozenset[str]) -> dict[str, int]:
 
 
 LISTENER_GAUGES = frozenset({"active"})
-MEMBER_GAUGES = frozenset({"active", "connections", "idle"})
+MEMBER_GAUGES = frozenset({"active", "connections"})

@@ -17,7 +17,7 @@ UDP_CONNECT_MIN_DELAY_S = 3
 HTTP_TYPES = (MonitorType.HTTP, MonitorType.HTTPS)
 HTTP_DEFAULTS = {"http_method": HttpMethod.GET, "url_path": "/", "expected_codes": "200"}
 
-_seconds = kinds.integer(0, 2_147_483_647)
+_whole_seconds = kinds.integer(0, 2_147_483_647)
 _retries = kinds.integer(1, 10)
 _path_text = kinds.text(2048)
 _codes_text = kinds.text(64)
@@ -26,6 +26,14 @@ _domain_text = kinds.text(255, 1)
 _LABEL = r"_?[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _CODES = re.compile(r"\d{3}(?:\s*,\s*\d{3})*|\d{3}-\d{3}", re.ASCII)
+
+
+def _seconds(field: str, value: Any, coerce: bool) -> float:
+    """Whole seconds; from Python also fractions, which are ours."""
+    if isinstance(value, float) and not coerce and 0 <= value <= 2_147_483_647:
+        return value
+    whole: int = _whole_seconds(field, value, coerce)
+    return whole
 
 
 def _url_path(field: str, value: Any, coerce: bool) -> str:
@@ -90,8 +98,8 @@ def _domain_name(field: str, value: Any, coerce: bool) -> str:
 
 class HealthMonitorSpec(Spec, frozen=True, kw_only=True):
     type: Annotated[MonitorType, Rule(kinds.choice(MonitorType), live=False)]
-    delay: Annotated[int, Rule(_seconds)]
-    timeout: Annotated[int, Rule(_seconds)]
+    delay: Annotated[float, Rule(_seconds)]
+    timeout: Annotated[float, Rule(_seconds)]
     max_retries: Annotated[int, Rule(_retries)]
     max_retries_down: Annotated[int, Rule(_retries, reset=3)] = 3
     http_method: Annotated[HttpMethod | None, Rule(kinds.choice(HttpMethod), null=None)] = None
