@@ -7,7 +7,7 @@ RuntimeError.
 """
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ EVENT_MEMBER_DOWN: int
 class Core:
     """The threads: workers, and one that probes."""
 
-    def __init__(self, workers: int, cpus: list[int] | None = None) -> None: ...
+    def __new__(cls, workers: int, cpus: list[int] | None = None) -> Self: ...
     @property
     def workers(self) -> int: ...
     @property
@@ -36,7 +36,7 @@ class Core:
 
 @final
 class CorePool:
-    def __init__(self, core: Core, algorithm: int, admin_up: bool) -> None: ...
+    def __new__(cls, core: Core, algorithm: int, admin_up: bool) -> Self: ...
     @property
     def id(self) -> int: ...
     def add_members(
@@ -63,10 +63,12 @@ class CoreMember:
     def update(self, weight: int, backup: bool, admin_up: bool) -> None: ...
     def set_monitor_address(self, address: str | None, port: int | None) -> None: ...
     def stats(self) -> dict[str, int]: ...
+    def probe(self) -> dict[str, int | bool] | None:
+        """The last check: up, code, error (errno), status, duration_ns, passed, failed; None when it is not probed."""
 
 @final
 class CoreListener:
-    def __init__(self, core: Core, http: bool, addresses: list[str], port: int) -> None: ...
+    def __new__(cls, core: Core, http: bool, addresses: list[str], port: int) -> Self: ...
     @property
     def port(self) -> int: ...
     def configure(
@@ -93,4 +95,11 @@ def schedule(
     hold: int,
     seed: int,
 ) -> NDArray[np.uint32]: ...
-def about() -> dict[str, str]: ...
+def about() -> dict[str, str]:
+    """Versions of what the core was built with."""
+
+# What Cython leaves in a module.
+__test__: dict[str, Any]
+
+def __reduce_cython__(self: object) -> object: ...
+def __setstate_cython__(self: object, __pyx_state: object) -> object: ...

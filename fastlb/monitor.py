@@ -34,7 +34,9 @@ class HealthMonitor(Resource[HealthMonitorSpec]):
     delay = Field[float, float](
         "Seconds between the starts of two probes of a member; fractions are ours. 0 stands for a tenth."
     )
-    timeout = Field[float, float]("Seconds a member has to answer; fractions are ours. 0 stands for the delay.")
+    timeout = Field[float, float](
+        "Seconds a member has to answer; fractions are ours. 0 stands for the delay."
+    )
     max_retries = Field[int, int]("Successful probes in a row before a member in ERROR goes ONLINE, 1..10.")
     max_retries_down = Field[int, int](
         "Failed probes in a row before a member goes to ERROR, 1..10; one success starts the count anew. "

@@ -320,7 +320,7 @@ class Pool(Resource[PoolSpec]):
         self._balancer._note(None)
 
     def _bury(self, *, only_ended: bool) -> None:
-        """Take over the figures of deleted members whose sessions have ended (or of all), and let the core forget them."""
+        """Take over the figures of deleted members, all or those whose sessions have ended; the core forgets them."""
         stay = []
         for member in self._ghosts:
             if only_ended and member._figures()["active"]:

@@ -21,7 +21,7 @@ from fastlb.types import OperatingStatus, ProvisioningStatus
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
 
-S = TypeVar("S", bound=schema.Spec)
+S_co = TypeVar("S_co", bound=schema.Spec, covariant=True)
 Get = TypeVar("Get")
 Set = TypeVar("Set")
 R = TypeVar("R", bound="Resource[Any]")
@@ -75,7 +75,7 @@ class Field(Generic[Get, Set]):
         resource._update({self.name: value})
 
 
-class Resource(Generic[S]):
+class Resource(Generic[S_co]):
     """Base of LoadBalancer, Listener, Pool, Member and HealthMonitor; not made by itself."""
 
     # Slots, so that a misspelt field (`member.wieght = 0`) is an error and not a new attribute.
@@ -92,7 +92,7 @@ class Resource(Generic[S]):
         "Words of the operator's own, each up to 255 characters. An assigned list replaces all; None changes nothing."
     )
 
-    def __init__(self, spec: S, balancer: "LoadBalancer") -> None:
+    def __init__(self, spec: S_co, balancer: "LoadBalancer") -> None:
         self._spec = spec
         self._balancer = balancer
         self._id = str(uuid.uuid4())

@@ -43,16 +43,28 @@ def schedule(
     shares = _weights("weights", weights, False)
     if not any(shares):
         raise ConfigError("weights", list(shares), "must have one above 0 at least")
+    count = _picks("picks", picks, False)
     keys = None
     if clients is not None:
-        keys = np.ascontiguousarray(clients, dtype=np.uint64)
-        if keys.ndim != 1 or not keys.size:
+        numbers = np.asarray(clients, dtype=np.uint64)
+        if numbers.ndim != 1 or not numbers.size:
             raise ConfigError("clients", clients, "must be a list of numbers, one a client")
+        keys = np.resize(_hashes(numbers), count)
     return _core.schedule(
         _core.ALGORITHMS[algorithm],
         list(shares),
-        _picks("picks", picks, False),
+        count,
         keys,
         _word("hold", hold, False),
         _word("seed", seed, False),
     )
+
+
+def _hashes(numbers: "NDArray[np.uint64]") -> "NDArray[np.uint64]":
+    """What the core would hold of each client: well spread, however alike the numbers are (SplitMix64's last step)."""
+    import numpy as np
+
+    z = numbers + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

@@ -129,7 +129,10 @@ BY_PROTOCOL = [
     ({"hsts_include_subdomains": True}, ("needs hsts_max_age",) * 7),
     ({"default_pool_id": A_UUID}, (None, None, None, None, None, None, "PROMETHEUS listeners have no pool")),
     ({"tls_ciphers": "A"}, (None,) * 7),
-    ({"tls_versions": ["x"]}, (None, None, None, "tls_versions[0]='x': must be one of SSLv3", None, None, None)),
+    (
+        {"tls_versions": ["x"]},
+        (None, None, None, "tls_versions[0]='x': must be one of SSLv3", None, None, None),
+    ),
     ({"tls_versions": []}, (None, None, None, "must not be empty", None, None, None)),
     ({"alpn_protocols": ["h3"]}, ("must be one of h2",) * 7),
     ({"allowed_cidrs": ["10.0.0.0/8"]}, (None,) * 7),
@@ -166,7 +169,7 @@ def test_datagram_listeners_say_that_they_have_no_tls(protocol):
 
 
 def test_a_tls_listener_is_created_with_a_certificate_and_may_lose_it():
-    with pytest.raises(ConfigError, match="must be given for a TERMINATED_HTTPS listener$"):
+    with pytest.raises(ConfigError, match=r"must be given for a TERMINATED_HTTPS listener$"):
         listener("TERMINATED_HTTPS", default_tls_container_ref=None)
     assert listener("TERMINATED_HTTPS", default_tls_container_ref=None, sni_container_refs=["a"])
     bare = schema.update(listener("TERMINATED_HTTPS"), {"default_tls_container_ref": None})
@@ -190,11 +193,15 @@ def test_client_authentication_needs_the_authority_and_keeps_it():
     fields = {"client_ca_tls_container_ref": "ca", "client_authentication": "MANDATORY"}
     spec = listener("TERMINATED_HTTPS", client_crl_container_ref="crl", **fields)
     assert spec.client_authentication == "MANDATORY"
-    with pytest.raises(ConfigError, match="^client_crl_container_ref"):
+    with pytest.raises(ConfigError, match=r"^client_crl_container_ref"):
         schema.update(spec, {"client_ca_tls_container_ref": None})
-    with pytest.raises(ConfigError, match="^client_authentication"):
+    with pytest.raises(ConfigError, match=r"^client_authentication"):
         schema.update(spec, {"client_ca_tls_container_ref": None, "client_crl_container_ref": None})
-    changes = {"client_ca_tls_container_ref": None, "client_crl_container_ref": None, "client_authentication": "NONE"}
+    changes = {
+        "client_ca_tls_container_ref": None,
+        "client_crl_container_ref": None,
+        "client_authentication": "NONE",
+    }
     assert schema.update(spec, changes).client_authentication == "NONE"
 
 
@@ -212,7 +219,7 @@ def test_the_three_headers_without_effect_are_taken():
 
 def test_hsts_cannot_lose_its_age_alone():
     spec = listener("TERMINATED_HTTPS", hsts_max_age=60, hsts_preload=True)
-    with pytest.raises(ConfigError, match="^hsts_preload=True: needs hsts_max_age$"):
+    with pytest.raises(ConfigError, match=r"^hsts_preload=True: needs hsts_max_age$"):
         schema.update(spec, {"hsts_max_age": None})
 
 
@@ -247,7 +254,11 @@ PERSISTENCE_REFUSED = [
     ("HTTP", {}, "session_persistence.type: must be given"),
     ("HTTP", {"cookie_name": "a"}, "session_persistence.type: must be given"),
     ("HTTP", {"type": None}, "session_persistence.type: must be given"),
-    ("HTTP", {"type": "COOKIE"}, "session_persistence.type='COOKIE': must be one of SOURCE_IP, HTTP_COOKIE, APP_C"),
+    (
+        "HTTP",
+        {"type": "COOKIE"},
+        "session_persistence.type='COOKIE': must be one of SOURCE_IP, HTTP_COOKIE, APP_C",
+    ),
     ("HTTP", {"type": "APP_COOKIE"}, "session_persistence.cookie_name=None: must be given for APP_COOKIE"),
     ("HTTP", {"type": "HTTP_COOKIE", "cookie_name": "a"}, "must be left out unless type is APP_COOKIE"),
     ("HTTP", {"type": "SOURCE_IP", "cookie_name": "a"}, "must be left out unless type is APP_COOKIE"),
@@ -288,7 +299,9 @@ def test_a_change_of_the_type_clears_the_rest():
     after = schema.update(spec, {"session_persistence": {"type": "SOURCE_IP"}}).session_persistence
     assert after == SessionPersistence(type="SOURCE_IP")
     with pytest.raises(ConfigError, match="must be given for APP_COOKIE"):
-        schema.update(pool(session_persistence={"type": "SOURCE_IP"}), {"session_persistence": {"type": "APP_COOKIE"}})
+        schema.update(
+            pool(session_persistence={"type": "SOURCE_IP"}), {"session_persistence": {"type": "APP_COOKIE"}}
+        )
 
 
 def test_an_empty_change_of_no_persistence_is_refused():
@@ -321,7 +334,7 @@ def test_tls_is_accepted_on_every_pool(protocol):
 
 
 def test_a_revocation_list_needs_its_authority():
-    with pytest.raises(ConfigError, match="^crl_container_ref='x': needs ca_tls_container_ref$"):
+    with pytest.raises(ConfigError, match=r"^crl_container_ref='x': needs ca_tls_container_ref$"):
         pool(crl_container_ref="x")
 
 
@@ -338,7 +351,10 @@ def test_http_fields_belong_to_http_monitors(kind, field):
         assert getattr(monitor(kind, **{field: value}), field) == value
         return
     assert getattr(monitor(kind), field) is None
-    for attempt in (lambda: monitor(kind, **{field: value}), lambda: schema.update(monitor(kind), {field: value})):
+    for attempt in (
+        lambda: monitor(kind, **{field: value}),
+        lambda: schema.update(monitor(kind), {field: value}),
+    ):
         with pytest.raises(ConfigError) as caught:
             attempt()
         assert caught.value.fault == f"{field} is not a valid option for health monitors of type {kind}"
@@ -351,15 +367,15 @@ def test_version_and_domain_are_accepted_on_every_monitor(kind):
 
 @pytest.mark.parametrize("version", [None, 1.0])
 def test_a_domain_name_needs_http_1_1(version):
-    with pytest.raises(ConfigError, match="^domain_name='a.b': needs http_version 1.1$"):
+    with pytest.raises(ConfigError, match=r"^domain_name='a.b': needs http_version 1.1$"):
         monitor(http_version=version, domain_name="a.b")
-    with pytest.raises(ConfigError, match="needs http_version 1.1"):
+    with pytest.raises(ConfigError, match=r"needs http_version 1.1"):
         schema.update(monitor(http_version=1.1, domain_name="a.b"), {"http_version": version})
 
 
 def test_udp_connect_has_a_shortest_delay():
     assert monitor("UDP-CONNECT", delay=3).delay == 3
-    with pytest.raises(ConfigError, match="^delay=2: must be 3 or more for UDP-CONNECT$"):
+    with pytest.raises(ConfigError, match=r"^delay=2: must be 3 or more for UDP-CONNECT$"):
         monitor("UDP-CONNECT", delay=2)
 
 
@@ -380,9 +396,7 @@ def test_expected_codes_expand(codes, expanded):
 
 def test_additional_vips_are_on_subnets_of_their_own():
     with pytest.raises(ConfigError, match="must each be on a subnet of their own"):
-        schema.create(
-            LoadBalancerSpec, {"vip_subnet_id": A_UUID, "additional_vips": [{"subnet_id": A_UUID}]}
-        )
+        schema.create(LoadBalancerSpec, {"vip_subnet_id": A_UUID, "additional_vips": [{"subnet_id": A_UUID}]})
     with pytest.raises(ConfigError, match="must each be on a subnet of their own"):
         schema.create(LoadBalancerSpec, {"additional_vips": [{"subnet_id": A_UUID}, {"subnet_id": A_UUID}]})
     spec = schema.create(
@@ -393,9 +407,7 @@ def test_additional_vips_are_on_subnets_of_their_own():
 
 def test_vips_are_told_apart():
     with pytest.raises(ConfigError, match="must each have another address"):
-        schema.create(
-            LoadBalancerSpec, {"vip_address": "::1", "additional_vips": [{"ip_address": "0:0::1"}]}
-        )
+        schema.create(LoadBalancerSpec, {"vip_address": "::1", "additional_vips": [{"ip_address": "0:0::1"}]})
     spec = schema.create(
         LoadBalancerSpec, {"vip_address": "127.0.0.1", "additional_vips": [{"ip_address": "::1"}]}
     )

@@ -40,7 +40,9 @@ def test_member(facts, status):
     assert member(**facts) == status
 
 
-@pytest.mark.parametrize("facts", [{}, {"up": False}, {"weight": 0}, {"monitored": False}, {"configured": False}])
+@pytest.mark.parametrize(
+    "facts", [{}, {"up": False}, {"weight": 0}, {"monitored": False}, {"configured": False}]
+)
 def test_a_member_that_is_switched_off_is_offline_whatever_else(facts):
     assert member(admin_up=False, was_unmonitored=True, **facts) == "OFFLINE"
 
