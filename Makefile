@@ -62,7 +62,7 @@ tsan: $(READY)  ## the tests under ThreadSanitizer
 	$(call BUILD,tsan) build $(call INTO,tsan)
 	rm -rf $(call REPORTS,tsan) && mkdir -p $(call REPORTS,tsan)
 	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" \
-	  TSAN_OPTIONS=exitcode=0:history_size=4:suppressions=$(CURDIR)/tests/data/tsan.supp:log_path=$(call REPORTS,tsan)/tsan \
+	  TSAN_OPTIONS=exitcode=0:history_size=4:log_path=$(call REPORTS,tsan)/tsan \
 	  $(call SUITE,tsan) --capture=sys $(ARGS); code=$$?; $(call SHOW,tsan)
 
 SHOW = if [ -n "$$(ls $(call REPORTS,$(1)))" ]; then cat $(call REPORTS,$(1))/*; exit 1; fi; exit $$code

@@ -10,6 +10,7 @@ import importlib.machinery
 import os
 import pathlib
 import sys
+import threading
 
 import pytest
 
@@ -33,6 +34,12 @@ elif any(map(is_clone, sys.path)):
     )
 os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian keeps haproxy and nginx, and users do not look
 os.environ["PYTHONSAFEPATH"] = "1"  # children: nothing but PYTHONPATH and what is installed
+
+if "libtsan" in os.environ.get("LD_PRELOAD", ""):
+    # ThreadSanitizer starts a thread of its own with the first one: now, or the first test seems to leave it behind.
+    first = threading.Thread(target=int)
+    first.start()
+    first.join()
 
 
 def pytest_report_header() -> str:
