@@ -403,7 +403,7 @@ cdef inline bint http1_worth_parsing(http1_scan_t *scan, const uint8_t *data, ui
     """0: this head is surely incomplete, and the parser has nothing new to complain about, so do not call it.
 
     `data` starts where the head starts, each time. However the bytes arrive, they are skimmed once here, and parsed at
-    most about four times over: each new byte earns the right to parse four again, spent at line ends. A line that ends
+    most about five times over: each new byte earns the right to parse four again, spent at line ends. A line that ends
     while the credit is used up is looked at with a later one, at the latest with the head's end. The first call for
     a head says 1 and looks at nothing.
     """

@@ -30,8 +30,8 @@ from fastlb.core.http1_tables cimport (
     HTTP1_BLANK, HTTP1_ERROR_BLANK_NAME, HTTP1_ERROR_CHUNK_END, HTTP1_ERROR_CHUNK_EXTENSION,
     HTTP1_ERROR_CHUNK_OVERFLOW, HTTP1_ERROR_CHUNK_SIZE, HTTP1_ERROR_FIELDS, HTTP1_ERROR_LONE_CR, HTTP1_ERROR_LONE_LF,
     HTTP1_ERROR_NAME, HTTP1_ERROR_NONE, HTTP1_ERROR_TRAILER_LONG, HTTP1_ERROR_VALUE, HTTP1_FIELD_OTHER, HTTP1_IS_HEAD,
-    HTTP1_IS_HOP, HTTP1_TOKEN, HTTP1_UNDERSCORE, http1_class, http1_class_of, http1_hex, http1_lookup, http1_names,
-    http1_skim_colon, http1_skim_value,
+    HTTP1_IS_HOP, HTTP1_TOKEN, http1_class, http1_class_of, http1_hex, http1_lookup, http1_names, http1_skim_colon,
+    http1_skim_value,
 )
 
 cdef enum:
@@ -137,35 +137,35 @@ cdef inline int http1_body_refuse(http1_body_t *body, uint32_t error) noexcept n
     return HTTP1_BODY_MALFORMED
 
 
-cdef inline int http1_read_trailer(
-    http1_body_t *body, uint8_t *data, uint32_t at, uint32_t stop, uint32_t *put
-) noexcept nogil:
-    """The line [at, stop), without its CRLF, and no empty one. Move it to `put`, normalised, if it is one to forward.
-
-    `put` is at or before `at`; a line never gets longer. 0 or a refusal.
-    """
+cdef inline int http1_check_trailer(http1_body_t *body, const uint8_t *data, uint32_t at, uint32_t stop) noexcept nogil:
+    """Is the line [at, stop), without its CRLF, a field? 0 or a refusal."""
     cdef uint32_t colon = http1_skim_colon(data, at, at, stop)
-    cdef uint32_t name_length = colon - at
-    cdef uint32_t first = colon + 1
-    cdef uint32_t last = stop
-    cdef uint32_t id
-    cdef uint32_t out = put[0]
     cdef uint8_t some = 0
-    if not http1_class_of(data + at, name_length, &some) & HTTP1_TOKEN or name_length == 0 or colon == stop:
-        if name_length > 0 and http1_class[data[colon - 1]] & HTTP1_BLANK:
+    if not http1_class_of(data + at, colon - at, &some) & HTTP1_TOKEN or colon == at or colon == stop:
+        if colon > at and http1_class[data[colon - 1]] & HTTP1_BLANK:
             return http1_body_refuse(body, HTTP1_ERROR_BLANK_NAME)
         return http1_body_refuse(body, HTTP1_ERROR_NAME)
     body.trailer_fields += 1
     if body.trailer_fields > HTTP1_FIELDS:
         return http1_body_refuse(body, HTTP1_ERROR_FIELDS)
-    id = http1_lookup(data, at, name_length, stop)
+    return 0
+
+
+cdef inline void http1_move_trailer(
+    const http1_body_t *body, uint8_t *data, uint32_t at, uint32_t stop, uint32_t *put
+) noexcept nogil:
+    """Move a line that was checked to `put`, normalised, if it is one to forward. It never gets longer."""
+    cdef uint32_t colon = http1_skim_colon(data, at, at, stop)
+    cdef uint32_t name_length = colon - at
+    cdef uint32_t first = colon + 1
+    cdef uint32_t last = stop
+    cdef uint32_t id = http1_lookup(data, at, name_length, stop)
+    cdef uint32_t out = put[0]
     if body.drop_trailers or http1_names[id].flags & (HTTP1_IS_HEAD | HTTP1_IS_HOP):
-        return 0
+        return
     if id == HTTP1_FIELD_OTHER:
-        if http1_forwarding_name(data + at, name_length):
-            return 0
-        if some & HTTP1_UNDERSCORE and http1_looks_alike(data + at, name_length):
-            return 0
+        if http1_forwarding_name(data + at, name_length) or http1_looks_alike(data + at, name_length):
+            return
     while first < last and http1_class[data[first]] & HTTP1_BLANK:
         first += 1
     while last > first and http1_class[data[last - 1]] & HTTP1_BLANK:
@@ -173,7 +173,7 @@ cdef inline int http1_read_trailer(
     memmove(data + out, data + at, name_length + 1)
     out += name_length + 1
     if first < last:
-        if first > colon + 1:        # never longer than it was: there may be no room for a SP of ours
+        if first > colon + 1:        # else there may be no room for a SP of ours
             data[out] = c' '
             out += 1
         memmove(data + out, data + first, last - first)
@@ -181,7 +181,6 @@ cdef inline int http1_read_trailer(
     data[out] = c'\r'
     data[out + 1] = c'\n'
     put[0] = out + 2
-    return 0
 
 
 cdef inline int http1_feed_trailers(
@@ -211,13 +210,14 @@ cdef inline int http1_feed_trailers(
             return http1_body_refuse(body, HTTP1_ERROR_LONE_CR)
         if stop == at:
             break
+        if http1_check_trailer(body, data, at, stop) < 0:
+            return HTTP1_BODY_MALFORMED
         at = stop + 2
         body.trailer_line = <uint16_t>(at - start)
     at = start
     while data[at] != c'\r':
         stop = http1_skim_value(data, start, at, length)
-        if http1_read_trailer(body, data, at, stop, put) < 0:
-            return HTTP1_BODY_MALFORMED
+        http1_move_trailer(body, data, at, stop, put)
         at = stop + 2
     consumed[0] = at + 2
     body.state = HTTP1_BODY_AT_END
