@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.toolchain import build
 
-BODY_BYTES = {"/": 21, "/k": 64 << 10, "/m": 16 << 20}
+BODY_BYTES = {"/": 21, "/f": 21, "/k": 64 << 10, "/m": 16 << 20}
 """What the members answer, by path."""
 
 
@@ -27,6 +27,8 @@ class Load:
     rate: float = 0.0
     seconds: float = 2.0
     warmup: float = 0.5
+    fields: bool = False
+    """Send the eleven fields of a browser; the path "/f" is answered with those of a web application."""
     spin: bool = False
     """Poll instead of sleeping: no wake-up of the load is in the latency, and its CPU is always full."""
 
@@ -41,6 +43,7 @@ class Load:
             "seconds": self.seconds,
             "warmup": self.warmup,
             "spin": int(self.spin),
+            "fields": int(self.fields),
             **more,
         }
         pairs = [f"{key}={value}" for key, value in words.items()] + [f"watch={pid}" for pid in pids]

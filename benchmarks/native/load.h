@@ -37,12 +37,12 @@ typedef struct {
 
 typedef struct {
     /* what to do */
-    int port, connections, one_shot, verify, hold, spin;
+    int port, connections, one_shot, verify, hold, spin, fields;
     double rate, seconds, warmup;
     uint64_t limit; /* stop after so many requests; 0: stop by time */
     size_t body;
     int watch[WATCH_MAX], watched;
-    char request[512];
+    char request[1024];
     size_t request_len;
     /* where it stands */
     enum { RUN_NONE, RUN_WARMUP, RUN_MEASURE, RUN_TAIL, RUN_DRAIN, RUN_HELD } phase;

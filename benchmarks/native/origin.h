@@ -5,6 +5,7 @@
  * its path and whether it says `Connection: close`:
  *
  *     /        21 bytes, "you hit: webserver1\r\n"; the digit is the member's
+ *     /f…      the same, under the fields that a web application answers with
  *     /k…      64 KiB
  *     /m…      16 MiB, by sendfile
  *
@@ -45,8 +46,10 @@ typedef struct {
     int large_fd;
     uint64_t served;
     member_conn_t *free_conns;
-    char head_small[10][128];
+    char small[10][128]; /* head and body, by the member's digit */
     size_t small_len;
+    char fields[10][512];
+    size_t fields_len;
     char *medium; /* head and body */
     size_t medium_len;
     char head_large[128];
@@ -58,10 +61,23 @@ static inline unsigned char body_byte(size_t n) { return (unsigned char)(n * 7 %
 static inline void origin_init(origin_t *o, int ep) {
     memset(o, 0, sizeof *o);
     o->ep = ep;
-    for (int d = 0; d < 10; d++)
-        o->small_len = (size_t)sprintf(o->head_small[d],
+    for (int d = 0; d < 10; d++) {
+        o->small_len = (size_t)sprintf(o->small[d],
                                        "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nyou hit: webserver%d\r\n",
                                        BODY_SMALL, d);
+        o->fields_len = (size_t)sprintf(o->fields[d],
+                                        "HTTP/1.1 200 OK\r\n"
+                                        "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
+                                        "Server: bench/1.0\r\n"
+                                        "Content-Type: text/plain; charset=utf-8\r\n"
+                                        "Content-Length: %d\r\n"
+                                        "Cache-Control: private, max-age=0, must-revalidate\r\n"
+                                        "ETag: \"5f2b-1a7c9e3d\"\r\n"
+                                        "Vary: Accept-Encoding, Cookie\r\n"
+                                        "X-Request-Id: 3f0e6a52-94b1-4c7d-8a57-5f5e0c6f2d11\r\n\r\n"
+                                        "you hit: webserver%d\r\n",
+                                        BODY_SMALL, d);
+    }
     o->medium = malloc(BODY_MEDIUM + 128);
     size_t head = (size_t)sprintf(o->medium, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BODY_MEDIUM);
     for (size_t i = 0; i < BODY_MEDIUM; i++)
@@ -121,13 +137,16 @@ static inline void member_answer(origin_t *o, member_conn_t *c) {
     if (path == 'k') {
         c->out = o->medium;
         c->out_left = o->medium_len;
+    } else if (path == 'f') {
+        c->out = o->fields[c->digit];
+        c->out_left = o->fields_len;
     } else if (path == 'm') {
         c->out = o->head_large;
         c->out_left = o->large_head_len;
         c->file_at = 0;
         c->file_left = BODY_LARGE;
     } else {
-        c->out = o->head_small[c->digit];
+        c->out = o->small[c->digit];
         c->out_left = o->small_len;
     }
 }
