@@ -19,25 +19,15 @@ from fastlb.core.probe_check cimport probe_abandon, probe_arm, probe_event, prob
 from fastlb.core.probe_icmp cimport icmp_close
 from fastlb.core.probe_target cimport (
     PROBE_DRAIN, PROBE_IDLE, PROBE_MAIL_ADD, PROBE_MAIL_REMOVE, PROBE_MAIL_UPDATE, probe_address_same, probe_config_drop,
-    probe_config_hold, probe_config_same_check, probe_config_t, probe_report_f, probe_target_t, probes_t, pthread_t,
+    probe_config_hold, probe_config_same_check, probe_config_t, probe_report_f, probe_target_t, probes_t,
 )
 from fastlb.core.sys.epoll cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, close, epoll_event, epoll_wait, errno, eventfd, read, write,
 )
+from fastlb.core.sys.pthread cimport (
+    SIG_SETMASK, pthread_create, pthread_join, pthread_self, pthread_setname_np, pthread_sigmask, sigfillset, sigset_t,
+)
 from fastlb.core.timers cimport timer_disarm, timers_init, timers_turn, timers_wait_ms
-
-cdef extern from "<signal.h>" nogil:
-    ctypedef struct sigset_t:
-        pass
-    int SIG_SETMASK
-    int sigfillset(sigset_t *set) noexcept
-    int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) noexcept
-
-cdef extern from "<pthread.h>" nogil:
-    int pthread_create(pthread_t *thread, const void *attributes, void *(*run)(void *) noexcept nogil, void *argument) noexcept
-    int pthread_join(pthread_t thread, void **result) noexcept
-    pthread_t pthread_self() noexcept
-    int pthread_setname_np(pthread_t thread, const char *name) noexcept
 
 cdef extern from "<sys/resource.h>" nogil:
     ctypedef unsigned long rlim_t

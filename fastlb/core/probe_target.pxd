@@ -2,7 +2,7 @@
 """What is probed and how, the results, and the state of the thread that does it: probe_config_t, probe_target_t, probes_t."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 from fastlb.core.atomics cimport counter_add_sync, counter_get, counter_set, counter_t, flag_get, flag_t
 from fastlb.core.health cimport health_t
 from fastlb.core.loop cimport loop_t
@@ -10,10 +10,8 @@ from fastlb.core.model cimport address_t, pthread_mutex_t
 from fastlb.core.probe_http cimport probe_codes_t
 from fastlb.core.probe_icmp cimport icmp_socket_t
 from fastlb.core.random cimport random_t
+from fastlb.core.sys.pthread cimport pthread_t
 from fastlb.core.timers cimport timer_t
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef unsigned long pthread_t
 
 cdef enum probe_kind_t:
     PROBE_TCP = 0
@@ -151,7 +149,7 @@ cdef struct probes_t:            # the thread and what it owns
     probe_target_t **inbox_end
     bint running
     int wake_fd
-    pthread_mutex_t report_mutex # held while a report is made: nobody is removed meanwhile
+    pthread_mutex_t report_mutex  # held while a report is made: nobody is removed meanwhile
     counter_t count              # targets that the thread knows
     counter_t started            # checks
     counter_t shortages          # checks put off because the system had no descriptor, memory or port

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probe thread driven from Python: reports are noted in an array, and can be held up by a gate."""
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -19,6 +20,7 @@ from fastlb.core.probe_target cimport (
     probe_config_drop, probe_config_new, probe_config_t, probe_kind_t, probe_read, probe_result_t, probe_target_t,
     probe_view_t, probes_t,
 )
+from fastlb.core.sys.pthread cimport pthread_create, pthread_join, pthread_t
 from fastlb.core.sys.socket cimport AF_INET, AF_INET6, htons, inet_pton, sockaddr_in, sockaddr_in6
 from fastlb.core.timers cimport timer_disarm
 
@@ -48,6 +50,21 @@ cdef struct owner_t:
     counter_t late               # reports after that
 
 
+cdef struct worker_t:            # a thread without the GIL: targets come and go, or one goes
+    pthread_t thread
+    probes_t *p
+    address_t address
+    probe_config_t *config
+    probe_config_t *other
+    notes_t *notes
+    owner_t *owners
+    probe_target_t *target       # to be removed
+    owner_t *owner               # its
+    int rounds
+    flag_t stop
+    flag_t over
+
+
 cdef extern from "<sched.h>" nogil:
     int sched_yield() noexcept
 
@@ -65,6 +82,40 @@ cdef void note(void *context, bint up, const probe_result_t *result) noexcept no
     flag_set(&owner.notes.entered, 1)
     while flag_get(&owner.notes.gate):
         sched_yield()
+
+
+cdef void *come_and_go(void *argument) noexcept nogil:
+    cdef worker_t *w = <worker_t *>argument
+    cdef probe_target_t *targets[3]
+    cdef owner_t *owners
+    cdef probe_view_t view
+    cdef int round, i
+    for round in range(w.rounds):
+        owners = w.owners + 3 * round
+        for i in range(3):
+            owners[i].notes = w.notes
+            targets[i] = probe_add(w.p, &w.address, w.config, NULL, note, owners + i)
+        probe_update(w.p, targets[0], NULL, w.other)
+        probe_update(w.p, targets[1], &w.address, w.other)
+        probe_read(targets[2], &view)
+        while round % 10 == 0 and view.failed + view.passed == 0 and not flag_get(&w.stop):
+            sched_yield()
+            probe_read(targets[2], &view)
+        for i in range(3):
+            probe_remove(w.p, targets[i])
+            counter_set(&owners[i].gone, 1)
+        if flag_get(&w.stop):
+            break
+    flag_set(&w.over, 1)
+    return NULL
+
+
+cdef void *go(void *argument) noexcept nogil:
+    cdef worker_t *w = <worker_t *>argument
+    probe_remove(w.p, w.target)
+    counter_set(&w.owner.gone, 1)
+    flag_set(&w.over, 1)
+    return NULL
 
 
 cdef address_t parse_address(str text, int port):
@@ -116,6 +167,7 @@ cdef class Config:
         return self.c.rise, self.c.fall
 
 
+@cython.no_gc                    # a collection in a member's thread would look into what the test's thread changes
 cdef class Target:
     cdef probe_target_t *t
     cdef owner_t *owner
@@ -247,6 +299,29 @@ cdef class Probes:
         self.kept.append(target)
         return target
 
+    def remove_aside(self, Target target):
+        """A thread that removes it."""
+        cdef Worker worker = Worker.__new__(Worker)
+        worker.w.p = self.p
+        worker.w.target, target.t = target.t, NULL
+        worker.w.owner = target.owner
+        worker.begin(self, go)
+        return worker
+
+    def come_and_go(self, str address, int port, Config config, Config other, int rounds):
+        """A thread that adds three targets, changes two of them, and removes them, that often."""
+        cdef Worker worker = Worker.__new__(Worker)
+        worker.w.p = self.p
+        worker.w.address = parse_address(address, port)
+        worker.w.config = config.c
+        worker.w.other = other.c
+        worker.w.notes = self.notes
+        worker.w.rounds = rounds
+        worker.w.owners = <owner_t *>calloc(3 * rounds, sizeof(owner_t))
+        worker.kept = (config, other)
+        worker.begin(self, come_and_go)
+        return worker
+
     @property
     def reports(self):
         """(owner, up, first, changed, code, errno, status, at_ns, duration_ms), in order."""
@@ -285,6 +360,38 @@ cdef class Probes:
         return counter_get(&self.p.held_back)
 
 
+cdef class Worker:
+    """Keeps its probes, and must be joined."""
+    cdef worker_t w
+    cdef Probes probes
+    cdef object kept
+
+    def __dealloc__(self):
+        free(self.w.owners)
+
+    cdef begin(self, Probes probes, void *(*run)(void *) noexcept nogil):
+        self.probes = probes
+        if pthread_create(&self.w.thread, NULL, run, &self.w):
+            raise OSError("pthread_create")
+
+    @property
+    def over(self):
+        return bool(flag_get(&self.w.over))
+
+    def stop(self):
+        flag_set(&self.w.stop, 1)
+
+    def join(self):
+        """How many reports came for targets that were removed."""
+        cdef int64_t late = 0
+        with nogil:
+            pthread_join(self.w.thread, NULL)
+        if self.w.owners != NULL:
+            for i in range(3 * self.w.rounds):
+                late += counter_get(&self.w.owners[i].late)
+        return late
+
+
 def open_limit():
     return probes_open_limit()
 
@@ -300,7 +407,7 @@ def first_starts(int count, double delay_ms, uint64_t now_ns, double apart_ms=0)
     cdef probe_target_t *t = <probe_target_t *>calloc(1, sizeof(probe_target_t))
     found = []
     t.config = config.c
-    for i in range(count):
+    for _i in range(count):
         probe_first(probes.p, t, now_ns)
         found.append((t.next_ns - now_ns) / 1e6)
         timer_disarm(&probes.p.loop.timers, &t.timer)

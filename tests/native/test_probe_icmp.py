@@ -116,12 +116,11 @@ def in_network_of_its_own(icmp, group_range, *, capabilities):
     drop = "" if capabilities else "setpriv --bounding-set -all --inh-caps -all "
     script = (
         f"ip link set lo up && echo '{group_range}' > /proc/sys/net/ipv4/ping_group_range && "
-        f'exec {drop}"$0" -c "$1" "$2"'
+        f'exec {drop}env LD_PRELOAD="$3" "$0" -c "$1" "$2"'
     )
-    command = ["unshare", "-n", "sh", "-c", script, sys.executable, CHILD, icmp.__file__]
-    environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"} | {"PYTHONPATH": ""}
-    if "LD_PRELOAD" in os.environ:
-        environment["LD_PRELOAD"] = os.environ["LD_PRELOAD"]
+    environment = dict(os.environ)
+    preload = environment.pop("LD_PRELOAD", "")  # a sanitizer's runtime is for the last process only
+    command = ["unshare", "-n", "sh", "-c", script, sys.executable, CHILD, icmp.__file__, preload]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
     if "unshare failed" in result.stderr or "Operation not permitted" in result.stderr:
         pytest.skip(f"no network namespace here: {result.stderr.strip()}")

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The probe thread's life: targets that come, change and go while it works, its start and stop, thousands at once."""
 
+import concurrent.futures
 import contextlib
+import ctypes
 import errno
 import os
+import shutil
+import subprocess
 import threading
 import time
 
@@ -97,18 +101,23 @@ def test_idle_thread_sleeps(probe, probes, member):
     assert thread_cpu(tid) - before < 0.01
 
 
-def test_stop_ends_thread_and_checks_under_way_and_may_be_called_twice(probe, probes, member):
-    before = open_descriptors()
+def test_stop_ends_thread_and_checks_under_way_and_may_be_called_twice(probe, stopped, member):
+    def watched():
+        """Descriptors by which a thread waits."""
+        return sorted(what for what in open_descriptors().values() if "event" in what)
+
+    before = watched()
+    assert stopped.start() == 0
+    assert len(watched()) == len(before) + 2
     server = member(say_nothing)
     for _ in range(5):
-        probes.add("127.0.0.1", server.port, probe.Config(probe.HTTP, FAR, timeout=FAR))
+        stopped.add("127.0.0.1", server.port, probe.Config(probe.HTTP, FAR, timeout=FAR))
     server.wait_connections(5)
-    probes.stop()
-    probes.stop()
+    stopped.stop()
+    stopped.stop()
     assert "fastlb-probe" not in threads().values()
+    assert watched() == before
     server.wait_idle()
-    ours = {fd: what for fd, what in open_descriptors().items() if "eventpoll" in what or "eventfd" in what}
-    assert not set(ours) - {fd for fd, what in before.items() if what == ours.get(fd) and fd not in ours}
 
 
 def test_stopped_targets_keep_their_state_and_a_new_start_goes_on(probe, probes, member):
@@ -263,13 +272,11 @@ def test_remove_waits_for_a_report_under_way(probe, probes, member):
     target = probes.add("127.0.0.1", member().port, probe.Config())
     probes.hold_reports(True)
     eventually(lambda: probes.in_report)
-    removing = threading.Thread(target=target.remove)
-    removing.start()
-    removing.join(0.1)
-    assert removing.is_alive()
+    removing = probes.remove_aside(target)
+    with pytest.raises(AssertionError, match="not within"):
+        eventually(lambda: removing.over, 0.1)
     probes.hold_reports(False)
-    removing.join(5)
-    assert not removing.is_alive()
+    removing.join()
     assert target.late_reports == 0
 
 
@@ -298,53 +305,28 @@ def test_remove_closes_a_check_under_way(probe, probes, member):
 
 
 def test_many_threads_add_update_and_remove_at_once(probe, probes, member):
-    server = member().refuse()
-    config = probe.Config(delay=10)
-    late = []
-
-    def work():
-        for i in range(100):
-            targets = [probes.add("127.0.0.1", server.port, config) for _ in range(3)]
-            targets[0].update(probe.Config(delay=10 + i % 7))
-            if i % 10 == 0:
-                eventually(lambda target=targets[1]: target.checks)
-            for target in targets:
-                target.remove()
-                late.append(target)
-
-    workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    eventually(lambda: probes.count == 0)
-    assert sum(target.late_reports for target in late) == 0
-    eventually(lambda: config.refs == 1)
+    port = member().refuse().port
+    config, other = probe.Config(delay=10), probe.Config(delay=11)
+    workers = [probes.come_and_go("127.0.0.1", port, config, other, 200) for _ in range(4)]
+    assert sum(worker.join() for worker in workers) == 0
+    eventually(lambda: (config.refs, other.refs) == (1, 1))
+    assert probes.count == 0
 
 
 def test_stop_while_others_add_and_remove(probe, stopped, member):
     port = member().port
-    config = probe.Config(delay=10)
-    over = threading.Event()
-
-    def work():
-        while not over.is_set():
-            targets = [stopped.add("127.0.0.1", port, config) for _ in range(10)]
-            for target in targets:
-                target.remove()
-
-    workers = [threading.Thread(target=work) for _ in range(2)]
-    for worker in workers:
-        worker.start()
+    config, other = probe.Config(delay=10), probe.Config(delay=11)
+    workers = [stopped.come_and_go("127.0.0.1", port, config, other, 100_000) for _ in range(2)]
     for _ in range(20):
         assert stopped.start() == 0
-        eventually(lambda: stopped.started)
+        started = stopped.started
+        eventually(lambda started=started: stopped.started > started)
         stopped.stop()
-    over.set()
     for worker in workers:
-        worker.join(10)
+        worker.stop()
+    assert sum(worker.join() for worker in workers) == 0
     stopped.free()
-    assert config.refs == 1
+    assert (config.refs, other.refs) == (1, 1)
 
 
 # PING ---------------------------------------------------------------------------------------------------------
@@ -363,6 +345,44 @@ def test_ping_passes(ping, probe, probes, address):
     eventually(lambda: target.checks >= 3)
     assert target.result == (probe.PASSED, 0, 0)
     assert target.failed == 0
+
+
+@pytest.fixture
+def own_network():
+    """`own_network(f, …)`: call it on one thread, always the same, that has a network of its own, loopback up."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("needs root and ip")
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def leave():
+        if libc.unshare(0x40000000):  # CLONE_NEWNET, of this thread alone
+            return ctypes.get_errno()
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return 0
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        if error := thread.submit(leave).result():
+            pytest.skip(f"no network of its own here: {os.strerror(error)}")
+        yield lambda f, *args: thread.submit(f, *args).result()
+
+
+@pytest.mark.parametrize(
+    ("address", "ignore"), [("127.0.0.1", "ipv4/icmp_echo_ignore_all"), ("::1", "ipv6/icmp/echo_ignore_all")]
+)
+def test_ping_without_a_reply_fails_after_the_timeout(ping, probe, stopped, own_network, address, ignore):
+    def be_silent(silent):
+        with open(f"/proc/thread-self/root/proc/sys/net/{ignore}", "w", encoding="ascii") as file:
+            file.write(str(int(silent)))
+
+    assert own_network(stopped.start) == 0  # the probe thread is where its starter is
+    target = stopped.add(address, 0, probe.Config(probe.PING, 10, timeout=30, rise=2, fall=2))
+    eventually(lambda: target.passed >= 2)
+    own_network(be_silent, True)
+    eventually(lambda: not target.up)
+    assert target.result == (probe.NO_ANSWER, 0, 0)
+    assert target.duration_ms >= 29
+    own_network(be_silent, False)
+    eventually(lambda: target.up)
 
 
 def test_five_hundred_pings_share_one_socket(ping, probe, probes):
