@@ -13,7 +13,7 @@ from libc.string cimport memcpy, memset
 from fastlb.core.atomics cimport counter_get, counter_set, flag_get, flag_set, pointer_get, pointer_set
 from fastlb.core.bytes cimport span_t
 from fastlb.core.engine cimport (
-    ENGINE_ADDRESSES, ENGINE_WORKERS, engine_bind, engine_close, engine_listen, engine_memory, engine_new_id, engine_open,
+    ENGINE_ADDRESSES, ENGINE_WORKERS, engine_bind, engine_close, engine_cut, engine_listen, engine_memory, engine_new_id, engine_open,
     engine_purge, engine_sessions, engine_start, engine_stop, engine_t, engine_unlisten,
 )
 from fastlb.core.events cimport EVENT_MEMBER_DOWN as NATIVE_MEMBER_DOWN, EVENT_MEMBER_UP as NATIVE_MEMBER_UP
@@ -709,6 +709,13 @@ cdef class CoreListener:
             self.opened = False
             with nogil:
                 engine_unlisten(self.core.engine, self.listener)
+
+    def cut(self):
+        """End the sessions that are still under way; how many there were."""
+        cdef int cut
+        with nogil:
+            cut = engine_cut(self.core.engine, self.listener)
+        return cut
 
     def stats(self):
         cdef listener_shard_t *s

@@ -19,7 +19,7 @@ from fastlb.core.sys.socket cimport (
     SOL_SOCKET, TCP_NODELAY, bind, getsockname, listen, ntohs, setsockopt, sockaddr, socket, socklen_t,
 )
 from fastlb.core.worker cimport (
-    ORDER_DRAIN, ORDER_LISTEN, ORDER_PURGE, ORDER_STOP, ORDER_UNLISTEN, order_kind_t, order_t, worker_await, worker_close,
+    ORDER_CUT, ORDER_DRAIN, ORDER_LISTEN, ORDER_PURGE, ORDER_STOP, ORDER_UNLISTEN, order_kind_t, order_t, worker_await, worker_close,
     worker_join, worker_open, worker_order, worker_start, worker_t,
 )
 
@@ -106,7 +106,7 @@ cdef inline int engine_start(engine_t *e, const int *cpus, uint64_t seed) noexce
 
 
 cdef inline int engine_order(engine_t *e, order_kind_t kind, void *object) noexcept nogil:
-    """Give all workers the same order and wait for all; the first failure, or 0. Under e.mutex."""
+    """Give all workers the same order and wait for all; the sum of their results. Under e.mutex."""
     cdef order_t orders[128]
     cdef uint32_t i
     cdef int result = 0
@@ -116,8 +116,7 @@ cdef inline int engine_order(engine_t *e, order_kind_t kind, void *object) noexc
         orders[i].fd = -1
         worker_order(&e.workers[i], &orders[i])
     for i in range(e.count):
-        if worker_await(&e.workers[i], &orders[i]) and result == 0:
-            result = orders[i].result
+        result += worker_await(&e.workers[i], &orders[i])
     return result
 
 
@@ -234,6 +233,16 @@ cdef inline void engine_unlisten(engine_t *e, listener_t *listener) noexcept nog
     if e.running:
         engine_order(e, ORDER_UNLISTEN, listener)
     pthread_mutex_unlock(&e.mutex)
+
+
+cdef inline int engine_cut(engine_t *e, listener_t *listener) noexcept nogil:
+    """End the sessions of a listener; how many there were."""
+    cdef int cut = 0
+    pthread_mutex_lock(&e.mutex)
+    if e.running:
+        cut = engine_order(e, ORDER_CUT, listener)
+    pthread_mutex_unlock(&e.mutex)
+    return cut
 
 
 cdef inline int engine_open(engine_t *e, uint32_t count, uint64_t seed) noexcept nogil:

@@ -18,7 +18,7 @@ from fastlb.core.context cimport (
     PHASE_CLOSING, PHASE_CONNECT, PHASE_EXCHANGE, PHASE_HEAD, PHASE_IDLE, PHASE_LINGER, PHASE_PAUSE, PHASE_RELAY, context_t,
     listener_shard, member_shard, session_conf, session_t, upstream_t,
 )
-from fastlb.core.http1 cimport HTTP1_CONNECT, HTTP1_OTHER, HTTP1_PATCH, HTTP1_POST, HTTP1_UNTIL_CLOSE
+from fastlb.core.http1 cimport HTTP1_CONNECT, HTTP1_LENGTH, HTTP1_OTHER, HTTP1_PATCH, HTTP1_POST
 from fastlb.core.http_answer cimport http_answer, http_closing
 from fastlb.core.http_request cimport (
     REQUEST_AGAIN, REQUEST_ENDED, REQUEST_READY, REQUEST_REFUSED, REQUEST_WAIT, request_begin, request_body, request_resume,
@@ -116,7 +116,7 @@ cdef inline bint http_exchange(context_t *c, session_t *s) noexcept nogil:
     # where only the close ends it, a reset tells.
     counter_bump(&member_shard(c, s.up.member).member_aborts, 1)
     upstream_abort(c, s)
-    session_close(c, s, not s.chunked_out and s.response_body.framing == HTTP1_UNTIL_CLOSE)
+    session_close(c, s, not s.chunked_out and s.response_body.framing != HTTP1_LENGTH)
     return 0
 
 
@@ -170,6 +170,11 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
     cdef uint64_t deadline
     cdef bint on_client
     if s.phase == PHASE_EXCHANGE:
+        # A client that epoll does not know yet (see request_forward) may have gone meanwhile.
+        if not conn_watch(&c.loop, &s.client):
+            upstream_abort(c, s)
+            session_close(c, s, 1)
+            return
         deadline = http_deadline_ms(s, conf, &on_client)
         if deadline > c.loop.now_ms:
             timer_arm(&c.loop.timers, &s.client.timer, deadline)
@@ -192,7 +197,15 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
         if not request_resume(c, s, http_on_member):
             session_close(c, s, 1)
             return
-    elif s.phase == PHASE_IDLE and (s.exchanges or s.client.out_first != NULL):
+    elif s.phase == PHASE_IDLE and s.client.out_first != NULL:
+        # Still sending the last answer.
+        deadline = s.client_active_ms + conf.timeout_client_data_ms
+        if deadline > c.loop.now_ms:
+            timer_arm(&c.loop.timers, &s.client.timer, deadline)
+        else:
+            session_close(c, s, 1)
+        return
+    elif s.phase == PHASE_IDLE and (s.exchanges or flag_get(&s.listener.closing)):
         session_close(c, s, 0)                                       # an idle connection ends without a word
         return
     elif s.phase <= PHASE_HEAD:

@@ -33,6 +33,7 @@ cdef enum:
     REQUEST_HEAD_BYTES = 32768   # 431 above; HAProxy 15 KiB, nginx 32 KiB, Envoy 60 KiB
     REQUEST_TARGET_BYTES = 8000  # 414 above; RFC 9110 section 4.1
     REQUEST_FIELDS = 100         # 431 above; HAProxy and Envoy 100
+    REQUEST_UNWATCHED_MS = 100   # how long a client's first request may be out before epoll watches the client
     REQUEST_BODY_TURNS = 16      # pieces for one event before others have their turn
 
 cdef enum request_verdict_t:
@@ -169,6 +170,8 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
     shorter = conf.timeout_member_data_ms
     if conf.timeout_client_data_ms < shorter:
         shorter = conf.timeout_client_data_ms
+    if not s.client.registered and shorter > REQUEST_UNWATCHED_MS:
+        shorter = REQUEST_UNWATCHED_MS
     timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + shorter)
     if s.held == 0:
         # It is not here as a whole: what was sent is gone.

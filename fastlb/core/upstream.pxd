@@ -172,14 +172,15 @@ cdef inline void upstream_abort(context_t *c, session_t *s) noexcept nogil:
 
 
 cdef inline void upstream_fail(context_t *c, session_t *s, bint connect_failed) noexcept nogil:
-    """The try is lost: close the connection, remember the member."""
+    """The try is lost: close the connection. A member that fails on a fresh one is not tried again in this round; a kept one
+    may only have grown old."""
     cdef upstream_t *up = s.up
     cdef member_shard_t *shard = member_shard(c, up.member)
     if connect_failed:
         counter_bump(&shard.connect_errors, 1)
     counter_bump(&shard.retries, 1)
     upstream_count_closed(c, s)
-    if connect_failed and s.tries < SESSION_TRIES:
+    if not up.reused and s.tries < SESSION_TRIES:
         s.tried[s.tries] = up.member
         s.tries += 1
     up.session = NULL

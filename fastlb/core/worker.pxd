@@ -32,10 +32,10 @@ from fastlb.core.sys.pthread cimport (
     pthread_setname_np, pthread_sigmask, pthread_t, sigfillset, sigset_t,
 )
 from fastlb.core.timers cimport timer_arm, timer_t, timers_turn, timers_wait_ms
-from fastlb.core.upstream cimport upstream_drop, upstream_free, upstream_on_idle, upstream_purge
+from fastlb.core.upstream cimport upstream_abort, upstream_drop, upstream_free, upstream_on_idle, upstream_purge
 
 cdef enum:
-    WORKER_CLOSING_IDLE_MS = 1000   # how long an idle client of a closed listener may still ask
+    WORKER_CLOSING_IDLE_MS = 100    # how long an idle client of a closed listener may still ask
 
 cdef enum order_kind_t:
     ORDER_LISTEN = 1             # object: listener, fd: its socket
@@ -43,6 +43,7 @@ cdef enum order_kind_t:
     ORDER_PURGE = 3              # object: member
     ORDER_DRAIN = 4              # no new connection; idle ones end
     ORDER_STOP = 5
+    ORDER_CUT = 6                # object: listener; its sessions end, result: how many
 
 cdef struct order_t:             # lives on the stack of who gave it, until it is done
     order_t *next
@@ -179,6 +180,21 @@ cdef inline void worker_close_upstreams(context_t *c, bint all_of_them) noexcept
         up = following
 
 
+cdef inline int worker_cut(context_t *c, listener_t *listener) noexcept nogil:
+    """End every session of a listener now; how many there were."""
+    cdef session_t *s = c.sessions
+    cdef session_t *following
+    cdef int cut = 0
+    while s != NULL:
+        following = s.next
+        if s.listener == listener:
+            upstream_abort(c, s)
+            session_close(c, s, 1)
+            cut += 1
+        s = following
+    return cut
+
+
 cdef inline void worker_obey(worker_t *w, order_t *order) noexcept nogil:
     cdef context_t *c = &w.c
     if order.kind == ORDER_LISTEN:
@@ -193,6 +209,8 @@ cdef inline void worker_obey(worker_t *w, order_t *order) noexcept nogil:
         accept_close(c, NULL)
         worker_close_idle(c, NULL, 1)
         worker_close_upstreams(c, 0)
+    elif order.kind == ORDER_CUT:
+        order.result = worker_cut(c, <listener_t *>order.object)
     elif order.kind == ORDER_STOP:
         w.stop = 1
 
@@ -266,6 +284,7 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
             worker_sweep(c)
     accept_close(c, NULL)
     while c.sessions != NULL:
+        upstream_abort(c, c.sessions)
         session_close(c, c.sessions, 1)
     worker_close_upstreams(c, 1)
     worker_leftovers(c)
