@@ -501,7 +501,7 @@ def test_host_is_not_valid(http1, host):
 
 
 @given(st.text("0123456789abcdef:.", min_size=1, max_size=24))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=True)
 def test_ipv6_is_what_the_standard_library_says(http1, text):
     try:
         ipaddress.IPv6Address(text)
@@ -752,7 +752,7 @@ def test_head_split_anywhere_is_never_delayed(http1):
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=400), st.binary(max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 def test_head_in_random_pieces_is_never_delayed(http1, sizes, rest):
     verdict, at, _ = arrive(http1, LONG + rest, iter([*sizes, *[len(LONG) + 40] * 2]))
     whole = at >= len(LONG)
