@@ -13,6 +13,7 @@ and has a deadline.
 
 from fastlb.testing.conn import DEADLINE, Client, Conn, dial
 from fastlb.testing.load import Load
+from fastlb.testing.load_process import LoadProcess
 from fastlb.testing.members import (
     Answer,
     FullMember,
@@ -57,6 +58,7 @@ __all__ = [
     "Conn",
     "FullMember",
     "Load",
+    "LoadProcess",
     "Member",
     "MemberConn",
     "MemberProcess",

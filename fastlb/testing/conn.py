@@ -153,6 +153,12 @@ class Conn:
         self._buffer.clear()
         return data
 
+    def take_buffered(self) -> bytes:
+        """What was read from the socket already and not handed out yet: the start of a body read past this class."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
     def expect(self, data: bytes) -> Self:
         """The next bytes are exactly these."""
         got = self.read_exactly(len(data))

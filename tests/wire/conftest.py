@@ -121,7 +121,7 @@ def member(nothing_stays_behind):
 
 
 @pytest.fixture
-def child():
+def child(child_environment):
     """`child(source, *arguments)`: run a program with this interpreter and this fastlb; its standard
     output."""
 
@@ -131,7 +131,7 @@ def child():
             capture_output=True,
             text=True,
             timeout=timeout,
-            env=child_environment(),
+            env=child_environment,
         )
         assert result.returncode == 0, f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result.stdout
@@ -139,6 +139,7 @@ def child():
     return run
 
 
+@pytest.fixture
 def child_environment():
     """The environment of a child that has to find the same fastlb."""
     place = os.path.dirname(os.path.dirname(fastlb.__file__))

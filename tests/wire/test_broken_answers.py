@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """An answer that breaks the rules becomes a 502; its connection is closed and the client's goes on."""
 
+import contextlib
+import threading
+
 import pytest
 
-from fastlb.testing import MemberConn, http, in_turn, raw, response
+from fastlb.testing import MemberConn, http, in_turn, raw, request, response
 
 BROKEN = {
     "not HTTP": b"hello\r\n\r\n",
@@ -112,17 +115,19 @@ def test_an_answer_byte_by_byte_is_whole(balance, member, piece):
 
 
 def test_our_own_answer_never_stands_inside_the_members(balance, member):
+    gate = threading.Event()
+
     def script(conn: MemberConn):
         conn.read_request()
-        conn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\nnonsense\r\n")
+        conn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n")
+        conn.wait(gate)
+        conn.send(b"nonsense\r\n")
         conn.read_to_end()
 
     with balance(member(script)).client.connect() as conn:
-        conn.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        conn.send(request())
         assert conn.read_response_head().status == 200
         assert conn.read_chunk() == b"body"
-        try:
-            rest = conn.read_to_end()
-        except ConnectionResetError:
-            rest = b""
-        assert rest == b""
+        gate.set()
+        with contextlib.suppress(ConnectionResetError):
+            assert conn.read_to_end() == b""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trailers stay trailers: never part of the head, and never framing, routing or authentication."""
 
+import contextlib
+
 import pytest
 
-from fastlb.testing import http, http_echo, request, response
+from fastlb.testing import http, request, response
 
 GOOD = [("X-Checksum", "abc"), ("Server-Timing", "a;dur=1, b;dur=2")]
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -64,12 +66,12 @@ def test_an_answers_trailer_that_would_be_believed_never_arrives(balance, member
 
 
 def test_a_trailer_that_connection_names_is_removed(balance, member):
-    one = member(http(http_echo))
+    one = member(http(response(pieces=[b"x"], fields=[("Connection", "X-Hop")], trailers=[("X-Hop", "1")])))
     with balance(one).client.connect() as conn:
-        head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: X-Hop\r\n\r\n"
-        conn.send(head + b"4\r\nbody\r\n0\r\nX-Hop: 1\r\nX-End: 2\r\n\r\n")
-        assert conn.read_response().trailers == [("X-End", "2")]
-    assert one.requests[0].trailers == [("X-End", "2")]
+        head = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: x-hop\r\n\r\n")
+        conn.send(head + b"4\r\nbody\r\n0\r\nX-Hop: 1\r\n\r\n")
+        assert conn.read_response().trailers == []
+    assert one.requests[0].trailers == []
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,7 @@ def test_trailers_without_end_are_refused(balance, member):
         for _ in range(200):
             if conn.pending():
                 break
-            conn.send((b"X-Fill: " + b"x" * 1000 + b"\r\n") * 5)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                conn.send((b"X-Fill: " + b"x" * 1000 + b"\r\n") * 5)
         assert conn.read_response().status in (400, 431)
     assert one.requests == []
