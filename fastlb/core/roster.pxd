@@ -137,6 +137,8 @@ cdef inline roster_t *roster_new(const pool_t *pool, uint64_t generation) noexce
         roster.weight_total += roster.members[i].weight
         if roster.members[i].weight != roster.members[0].weight:
             roster.even = 0
+    if roster.count > 0:
+        roster.weight_mean = (roster.weight_total + roster.count // 2) // roster.count
     if not roster.even and not roster_sort(roster):
         free(roster)
         return NULL

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """roster.pxd and every algorithm below it, driven from Python; loops over picks and threads run without the GIL."""
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from fastlb.core.atomics cimport counter_add_sync, counter_get, counter_set, flag_set, pointer_get
+from fastlb.core.atomics cimport (
+    counter_add_sync, counter_get, counter_set, flag_get, flag_set, flag_t, pointer_get,
+)
 from fastlb.core.clock cimport clock_now_ns
 from fastlb.core.hash cimport hash_mix
 from fastlb.core.model cimport algorithm_t, member_t, pool_t
 from fastlb.core.random cimport random_below, random_next, random_t
 from fastlb.core.roster cimport *
+from fastlb.core.selection.least_conn cimport least_bucket_t, least_conn_t
 from fastlb.core.selection.ops cimport pick_t, roster_t
 from fastlb.core.snapshot cimport (
     snapshot_enter, snapshot_leave, snapshot_reclaim, snapshot_retire, snapshots_init, snapshots_pending, snapshots_t,
@@ -21,7 +25,8 @@ import numpy
 NOBODY = 0xFFFFFFFF
 
 cdef enum:
-    READERS = 8
+    HELD = 64                   # sessions that one thread of Pool.work keeps open
+    BATCH = 10000
 
 
 cdef void release(void *object) noexcept nogil:
@@ -31,6 +36,7 @@ cdef void release(void *object) noexcept nogil:
         free(member)
 
 
+@cython.no_gc_clear         # __dealloc__ goes through `members`
 cdef class Pool:
     """Members go by the number they were added under; those taken out are freed as an engine would free them."""
     cdef snapshots_t snapshots
@@ -38,6 +44,7 @@ cdef class Pool:
     cdef dict members           # number: address
     cdef int numbers
     cdef random_t rng
+    cdef flag_t stopped
 
     def __cinit__(self, int algorithm, uint64_t seed=1):
         snapshots_init(&self.snapshots)
@@ -54,20 +61,23 @@ cdef class Pool:
     cdef member_t *at(self, number) except NULL:
         return <member_t *><size_t>self.members[number]
 
-    cdef int call(self, int failed) except -1:
+    cdef int check(self, int failed) except -1:
         if failed:
             raise OSError(-failed, os.strerror(-failed))
         return 0
 
-    def add(self, *weights, bint backup=False, bint up=True, keys=None):
+    def add(self, *weights, bint backup=False, bint up=True, keys=None, hashes=None):
         """Members of these weights, in one publication; their numbers."""
-        cdef member_t *batch[10000]
+        cdef member_t *batch[BATCH]
         cdef uint32_t n = 0
+        cdef int failed
         numbers = []
         for weight in weights:
             batch[n] = <member_t *>calloc(1, sizeof(member_t))
             batch[n].id = self.numbers
             batch[n].hash_key = hash_mix(1 + (keys[n] if keys else self.numbers))
+            if hashes:
+                batch[n].hash_key = hashes[n]
             batch[n].weight = weight
             batch[n].backup = backup
             batch[n].admin_up = 1
@@ -77,34 +87,47 @@ cdef class Pool:
             self.members[self.numbers] = <size_t>batch[n]
             self.numbers += 1
             n += 1
-        self.call(pool_add(&self.pool, batch, n))
+        with nogil:
+            failed = pool_add(&self.pool, batch, n)
+        self.check(failed)
         return numbers
 
     def add_again(self, *numbers):
         cdef member_t *batch[16]
         for i, number in enumerate(numbers):
             batch[i] = self.at(number)
-        self.call(pool_add(&self.pool, batch, len(numbers)))
+        self.check(pool_add(&self.pool, batch, len(numbers)))
 
     def remove(self, *numbers, bint keep=False):
-        cdef member_t *batch[10000]
+        cdef member_t *batch[BATCH]
+        cdef uint32_t n = len(numbers)
+        cdef int failed
         for i, number in enumerate(numbers):
             batch[i] = self.at(number)
-        self.call(pool_remove(&self.pool, batch, len(numbers)))
+        with nogil:
+            failed = pool_remove(&self.pool, batch, n)
+        self.check(failed)
         if not keep:
             for number in numbers:
                 snapshot_retire(&self.snapshots, self.at(number), release)
                 del self.members[number]
 
     def change(self, int algorithm, bint admin_up=True):
-        self.call(pool_change(&self.pool, <algorithm_t>algorithm, admin_up))
+        cdef int failed
+        with nogil:
+            failed = pool_change(&self.pool, <algorithm_t>algorithm, admin_up)
+        self.check(failed)
 
     def change_member(self, number, uint16_t weight=1, bint backup=False, bint admin_up=True):
-        self.call(pool_change_member(&self.pool, self.at(number), weight, backup, admin_up))
+        cdef member_t *member = self.at(number)
+        cdef int failed
+        with nogil:
+            failed = pool_change_member(&self.pool, member, weight, backup, admin_up)
+        self.check(failed)
 
     def set_up(self, number, bint up):
         flag_set(&self.at(number).up, up)
-        self.call(pool_refresh(&self.pool))
+        self.check(pool_refresh(&self.pool))
 
     def pick(self, uint64_t key=0, tried=(), uint64_t port_key=0, uint64_t now_ns=0):
         """The number of one pick, or None."""
@@ -151,11 +174,12 @@ cdef class Pool:
 
     def simulate(
         self, uint64_t picks, const uint64_t[::1] keys=None, const uint64_t[::1] port_keys=None, uint64_t hold=0,
-        uint64_t gap_ns=0, const uint64_t[::1] response_ns=None, int threads=1
+        uint64_t gap_ns=0, const uint64_t[::1] response_ns=None
     ):
         """NumPy array of the numbers picked, as long as no member was taken out."""
         cdef simulation_t plan
         cdef uint32_t[::1] out
+        cdef int failed
         memset(&plan, 0, sizeof(plan))
         numbers = numpy.empty(picks, numpy.uint32)
         out = numbers
@@ -171,6 +195,178 @@ cdef class Pool:
         if response_ns is not None:
             plan.response_ns = &response_ns[0]
         if picks:
-            self.call(roster_simulate(&self.pool, &plan, &self.rng, &out[0]))
+            with nogil:
+                failed = roster_simulate(&self.pool, &plan, &self.rng, &out[0])
+            self.check(failed)
         order = numpy.array([self.pool.members[i].id for i in range(self.pool.count)] + [NOBODY], numpy.uint32)
         return order[numpy.minimum(numbers, self.pool.count)]
+
+    def picks(self, uint64_t n, int reader, uint64_t seed=1):
+        """Numbers picked by one worker thread; a turn of its loop is 16 picks."""
+        cdef uint32_t[::1] out
+        cdef pick_t ask
+        cdef random_t rng
+        cdef member_t *member
+        cdef uint64_t i
+        numbers = numpy.empty(n, numpy.uint32)
+        out = numbers
+        memset(&ask, 0, sizeof(ask))
+        rng.state = seed
+        ask.rng = &rng
+        with nogil:
+            for i in range(n):
+                if i % 16 == 0:
+                    snapshot_enter(&self.snapshots, reader)
+                ask.client_hash = random_next(&rng)
+                ask.client_port_hash = ask.client_hash
+                member = pool_pick(&self.pool, &ask)
+                out[i] = <uint32_t>member.id if member != NULL else <uint32_t>-1
+            snapshot_leave(&self.snapshots, reader)
+        return numbers
+
+    def work(self, int reader, uint64_t seed):
+        """A worker's life until stop(): pick, now and then beside a tried one, open, hold, close. (picks, none, repeated)"""
+        cdef member_t *held[HELD]
+        cdef member_t *before[1]
+        cdef pick_t ask
+        cdef random_t rng
+        cdef member_t *member
+        cdef uint64_t i = 0
+        cdef uint64_t none = 0
+        cdef uint64_t repeated = 0
+        cdef uint32_t at
+        memset(held, 0, sizeof(held))
+        memset(&ask, 0, sizeof(ask))
+        rng.state = seed
+        ask.rng = &rng
+        ask.tried = before
+        before[0] = NULL
+        with nogil:
+            while flag_get(&self.stopped) == 0:
+                if i % 16 == 0:
+                    snapshot_enter(&self.snapshots, reader)
+                    before[0] = NULL
+                i += 1
+                ask.client_hash = random_next(&rng)
+                ask.client_port_hash = ask.client_hash
+                ask.now_ns = i * 1000
+                ask.tried_count = before[0] != NULL and i % 4 == 0
+                member = pool_pick(&self.pool, &ask)
+                if member == NULL:
+                    none += 1
+                    continue
+                repeated += ask.tried_count != 0 and member == before[0]
+                before[0] = member
+                counter_add_sync(&member.refs, 1)
+                pool_opened(&self.pool, member, ask.now_ns)
+                at = random_below(&rng, HELD)
+                if held[at] != NULL:
+                    pool_closed(&self.pool, held[at], ask.now_ns, 1 + random_below(&rng, 1000000))
+                    release(held[at])
+                held[at] = member
+            snapshot_enter(&self.snapshots, reader)
+            for at in range(HELD):
+                if held[at] != NULL:
+                    pool_closed(&self.pool, held[at], i * 1000, 1)
+                    release(held[at])
+            snapshot_leave(&self.snapshots, reader)
+        return i, none, repeated
+
+    def flap(self, numbers):
+        """The probe thread's life until stop(): these members go down and up; how often."""
+        cdef member_t *batch[BATCH]
+        cdef uint32_t n = len(numbers)
+        cdef uint64_t changes = 0
+        cdef int failed = 0
+        for i, number in enumerate(numbers):
+            batch[i] = self.at(number)
+        with nogil:
+            while flag_get(&self.stopped) == 0 and not failed:
+                flag_set(&batch[changes % n].up, flag_get(&batch[changes % n].up) ^ 1)
+                failed = pool_refresh(&self.pool)
+                changes += 1
+            for at in range(n):
+                flag_set(&batch[at].up, 1)
+            failed |= pool_refresh(&self.pool)
+        self.check(failed)
+        return changes
+
+    def stop(self):
+        flag_set(&self.stopped, 1)
+
+    def listed(self):
+        """LEAST_CONNECTIONS: {number: (weight, sessions)}, after the lists have been found sound."""
+        cdef least_conn_t *l = <least_conn_t *>self.pool.selector
+        cdef least_bucket_t *bucket
+        cdef member_t *member
+        cdef uint32_t i
+        found = {}
+        for i in range(l.group_count):
+            bucket = l.groups[i].lowest
+            assert bucket == NULL or bucket.below == NULL
+            while bucket != NULL:
+                assert bucket.first != NULL
+                assert bucket.first.selector_previous == NULL
+                assert bucket.last.selector_next == NULL
+                assert bucket.above == NULL or (bucket.above.active > bucket.active and bucket.above.below == bucket)
+                member = bucket.first
+                while member != NULL:
+                    assert member.selector_node == bucket
+                    assert member.listed_weight == l.groups[i].weight
+                    assert member.selector_next == NULL or (
+                        member.selector_next.selector_previous == member
+                        and member.selector_next.selector_stamp > member.selector_stamp
+                    )
+                    found[member.id] = (member.listed_weight, bucket.active)
+                    member = member.selector_next
+                bucket = bucket.above
+        return found
+
+    def time_picks(self, uint64_t n, bint sessions=False, uint64_t seed=1):
+        """Nanoseconds a pick, in a loop of n without Python; with sessions: opened and closed too, 16 at once."""
+        cdef member_t *held[16]
+        cdef pick_t ask
+        cdef random_t rng
+        cdef member_t *member
+        cdef uint64_t i, began
+        memset(held, 0, sizeof(held))
+        memset(&ask, 0, sizeof(ask))
+        rng.state = seed
+        ask.rng = &rng
+        with nogil:
+            began = clock_now_ns()
+            for i in range(n):
+                ask.client_hash = random_next(&rng)
+                ask.client_port_hash = ask.client_hash
+                ask.now_ns = i
+                member = pool_pick(&self.pool, &ask)
+                if sessions:
+                    pool_opened(&self.pool, member, i)
+                    if held[i & 15] != NULL:
+                        pool_closed(&self.pool, held[i & 15], i, 1000)
+                    held[i & 15] = member
+            began = clock_now_ns() - began
+            for i in range(16):
+                if held[i] != NULL:
+                    pool_closed(&self.pool, held[i], n, 0)
+        return <double>began / n
+
+    def time_add(self, uint32_t n):
+        """Nanoseconds until a member that joins is on the roster: the median of n that join and leave again."""
+        cdef member_t *member = <member_t *>calloc(1, sizeof(member_t))
+        cdef uint64_t began
+        times = []
+        member.weight = 1
+        member.admin_up = 1
+        flag_set(&member.up, 1)
+        for i in range(n):
+            member.hash_key = hash_mix(1000000 + i)
+            began = clock_now_ns()
+            self.check(pool_add(&self.pool, &member, 1))
+            times.append(clock_now_ns() - began)
+            self.check(pool_remove(&self.pool, &member, 1))
+        free(member)
+        return sorted(times)[n // 2]
+
+    def ewma(self, number):
+        return counter_get(&self.at(number).ewma_ns)

@@ -18,7 +18,7 @@ from fastlb.core.atomics cimport counter_get_seq, spinlock_give, spinlock_take
 from fastlb.core.model cimport member_t, pool_t
 from fastlb.core.selection.ops cimport pick_t, pick_was_tried, roster_t, selector_ops_t
 from fastlb.core.selection.tournament cimport (
-    tournament_best, tournament_never, tournament_new, tournament_resize, tournament_set, tournament_t,
+    tournament_best, tournament_clear, tournament_new, tournament_set, tournament_t,
 )
 
 cdef struct least_bucket_t:             # members of one group with the same number of sessions; never empty
@@ -55,15 +55,18 @@ cdef struct least_plan_t:               # roster.state: how the lists become the
     member_t **list_
 
 
+cdef inline uint64_t least_key(uint64_t active, uint32_t weight) noexcept nogil:
+    """(active + 1) / weight in steps so fine that only equal fractions are equal numbers."""
+    return ((active + 1) << 24) // weight if active > 0 else 0
+
+
 cdef inline void least_regroup(least_conn_t *l, uint32_t index) noexcept nogil:
     """After the first member of a group's lowest bucket changed."""
     cdef least_group_t *g = &l.groups[index]
-    cdef double key = tournament_never()
-    cdef uint64_t stamp = 0
     if g.lowest != NULL:
-        key = 0 if g.lowest.active == 0 else <double>(g.lowest.active + 1) / <double>g.weight
-        stamp = g.lowest.first.selector_stamp
-    tournament_set(l.order, index, key, stamp)
+        tournament_set(l.order, index, least_key(g.lowest.active, g.weight), g.lowest.first.selector_stamp)
+    else:
+        tournament_set(l.order, index, ~<uint64_t>0, 0)
 
 
 cdef inline void least_append(least_conn_t *l, least_bucket_t *bucket, member_t *member) noexcept nogil:
@@ -132,14 +135,16 @@ cdef inline uint64_t least_active(const member_t *member) noexcept nogil:
 
 
 cdef inline uint32_t least_group(least_conn_t *l, uint32_t weight) noexcept nogil:
-    cdef uint32_t index
+    """The group of a weight, made if there is none yet; groups stay, at most 256 of them."""
+    cdef uint32_t i
     if l.group_of[weight] == 0:
-        index = l.group_count
+        l.groups[l.group_count].weight = weight
+        l.groups[l.group_count].lowest = NULL
         l.group_count += 1
         l.group_of[weight] = <uint16_t>l.group_count
-        l.groups[index].weight = weight
-        l.groups[index].lowest = NULL
-        tournament_resize(l.order, index, l.group_count)
+        tournament_clear(l.order, l.group_count)
+        for i in range(l.group_count):
+            least_regroup(l, i)
     return l.group_of[weight] - 1
 
 
@@ -204,7 +209,7 @@ cdef inline least_conn_t *least_new() noexcept nogil:
     if l.order == NULL:
         free(l)
         return NULL
-    tournament_resize(l.order, 0, 1)
+    tournament_clear(l.order, 1)
     return l
 
 
@@ -292,8 +297,8 @@ cdef inline member_t *least_other(const least_conn_t *l, const pick_t *ask) noex
     cdef const least_bucket_t *bucket
     cdef member_t *member
     cdef member_t *best = NULL
-    cdef double best_key = 0
-    cdef double key
+    cdef uint64_t best_key = 0
+    cdef uint64_t key
     cdef uint32_t i
     for i in range(l.group_count):
         bucket = l.groups[i].lowest
@@ -306,7 +311,7 @@ cdef inline member_t *least_other(const least_conn_t *l, const pick_t *ask) noex
                 bucket = bucket.above
         if member == NULL:
             continue
-        key = 0 if bucket.active == 0 else <double>(bucket.active + 1) / <double>l.groups[i].weight
+        key = least_key(bucket.active, l.groups[i].weight)
         if best == NULL or key < best_key or (key == best_key and member.selector_stamp < best.selector_stamp):
             best = member
             best_key = key

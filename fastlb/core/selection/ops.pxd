@@ -39,6 +39,7 @@ cdef struct roster_t:
     uint32_t count
     bint even                           # one weight for all
     uint64_t weight_total
+    uint64_t weight_mean                # rounded
     algorithm_t algorithm
     selector_ops_t ops
     void *state

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """RANDOM_TWO_CHOICES: two members are drawn by weight, and the one with fewer sessions per unit of weight is it.
 
+Of two idle ones it is the first, so that an idle pool too is used by weight.
+
 Nearly as even as LEAST_CONNECTIONS, without a lock; and many balancers that decide alike do not all rush to the same member.
 """
 from libc.stdint cimport int64_t, uint32_t
@@ -19,8 +21,8 @@ cdef inline member_t *p2c_pick(pool_t *pool, roster_t *roster, const pick_t *ask
     cdef int64_t load_one, load_two
     if not alias_draw_two(roster, ask, &one, &two):
         return NULL
-    load_one = (counter_get(&roster.members[one].active) + 1) * roster.weights[two]
-    load_two = (counter_get(&roster.members[two].active) + 1) * roster.weights[one]
+    load_one = counter_get(&roster.members[one].active) * roster.weights[two]
+    load_two = counter_get(&roster.members[two].active) * roster.weights[one]
     return roster.members[two] if load_two < load_one else roster.members[one]
 
 
