@@ -16,8 +16,9 @@ from pathlib import Path
 
 from benchmarks import peers, report
 from benchmarks.conditions import conditions
+from benchmarks.placement import cpus, in_session_of_its_own
 from benchmarks.traffic import Traffic
-from benchmarks.workloads import BALANCERS, WORKLOADS, Bench, Workload, cpus
+from benchmarks.workloads import BALANCERS, WORKLOADS, Bench, Workload
 
 DISTURBED = 0.10
 """A round in which the balancer's CPU ran other processes for more than this share of the time is repeated,"""
@@ -68,6 +69,8 @@ def compare(workload: Workload, bench: Bench, names: list[str], rounds: int) -> 
 
 def main() -> int:
     options = arguments()
+    if (status := in_session_of_its_own()) is not None:
+        return status
     chosen = options.peers.split(",")
     workloads = [w for w in WORKLOADS if not options.workload or w.key in options.workload]
     balancer_cpu, load_cpu = cpus(options.cpus)

@@ -6,7 +6,6 @@ all clients, no log, no health check, no header added. Beyond that each peer run
 """
 
 import json
-import os
 import random
 import shutil
 import socket
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.accounting import family
+from benchmarks.placement import own
 from benchmarks.toolchain import build
 
 
@@ -226,7 +226,7 @@ def running(name: str, service: Service, members: list[int], cpu: int) -> Iterat
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+                preexec_fn=lambda: own(cpu),
             )
         peer = Running(name, port, [process.pid], process, log)
         try:
@@ -260,9 +260,8 @@ def version(name: str) -> str:
     if name == "bare":
         return "native/bare.c"
     if name == "fastlb":
-        done = subprocess.run(
-            [sys.executable, "-c", "import fastlb; print(fastlb.__version__)"], capture_output=True, text=True
-        )
+        ask = "import fastlb; print(getattr(fastlb, '__version__', 'without a version'), fastlb.__file__)"
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
         return done.stdout.strip()
     try:
         program = _program(name.partition("-")[0])

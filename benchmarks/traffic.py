@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drives native/traffic.c: members, and clients that measure. Also wrk, as a second opinion on HTTP."""
 
-import contextlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.placement import own
 from benchmarks.toolchain import build
 
 BODY_BYTES = {"/": 21, "/f": 21, "/k": 64 << 10, "/m": 16 << 20}
@@ -51,17 +51,18 @@ class Load:
 
 
 class Traffic:
-    """The one process on the other side of the balancer. Pinned to `cpu`, and put before all else there."""
+    """The one process on the other side of the balancer."""
 
     def __init__(self, cpu: int, members: int = 2) -> None:
         self._process = subprocess.Popen(
-            [build("traffic")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [build("traffic")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            preexec_fn=lambda: own(cpu),
         )
         self.pid = self._process.pid
-        os.sched_setaffinity(self.pid, {cpu})
-        # Without the right to: whoever else runs on this CPU delays the measurement, and the spread shows it.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, self.pid, -10)
         self.members = self.listen(members)
 
     def __enter__(self) -> "Traffic":
@@ -131,7 +132,9 @@ def wrk(load: Load, port: int, cpu: int) -> dict[str, Any]:
         command += ["-H", "Connection: close"]
     command.append(f"http://127.0.0.1:{port}{load.path}")
     before = os.times()
-    done = subprocess.run(["taskset", "-c", str(cpu), *command], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, preexec_fn=lambda: own(cpu)
+    )
     after = os.times()
     text = done.stdout
     requests, seconds, unit = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m),", text).groups()  # type: ignore[union-attr]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workloads, one for each promise about speed: what is run, what is measured, what it should come to."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -172,7 +171,7 @@ def member_added(workload: Workload, bench: Bench, name: str) -> Sample:
 
 def picks(workload: Workload, bench: Bench, name: str) -> Sample:
     """Picks among 10,000 members and among 10, without sockets."""
-    count = 20_000 if bench.smoke else 1_000_000
+    count = 100_000 if bench.smoke else 4_000_000
     with peers.running(name, workload.service, bench.traffic.members, bench.balancer_cpu) as peer:
         few = peer.ask(do="pick", members=10, picks=count)
         many = peer.ask(do="pick", members=10_000, picks=count)
@@ -295,12 +294,3 @@ WORKLOADS = [
         peers=_OWN,
     ),
 ]
-
-
-def cpus(wanted: str | None) -> tuple[int, int]:
-    """The balancer's CPU and the load's."""
-    allowed = sorted(os.sched_getaffinity(0))
-    if wanted:
-        first, _, last = wanted.partition(",")
-        return int(first), int(last or first)
-    return allowed[0], allowed[-1]
