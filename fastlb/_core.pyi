@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contract of the native core. Every call releases the GIL while it works and returns once the data plane has the
 change.
 
@@ -85,6 +86,8 @@ class CoreListener:
         open."""
     def close(self) -> None:
         """Accept no more (the port is free on return); sessions under way finish, idle ones close."""
+    def cut(self) -> int:
+        """End its sessions at once; how many there were."""
     def stats(self) -> dict[str, int]: ...
 
 def schedule(

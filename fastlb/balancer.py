@@ -443,11 +443,11 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
             self._state = State.STARTING
             engine = self._engine_used = self._engine or default_engine()
         try:
-            core = engine._enter(self)
+            # No local variable: in an exception's traceback it would keep the core, and its descriptors, alive.
+            self._core = engine._enter(self)
             with self._lock:
-                self._core = core
                 self._state = State.STARTED
-                self._attach(core)
+                self._attach()
         except BaseException:
             with self._lock:
                 self._detach()
@@ -459,7 +459,7 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
         return self
 
     def stop(self, drain_timeout: float | None = None) -> None:
-        """Close the ports, wait for sessions under way, and let the rest go. It may be started again.
+        """Close the ports, wait for sessions under way, and cut those that are left. It may be started again.
 
         drain_timeout: seconds; 0 waits for none; None: the attribute. Stopping what is not started does nothing.
         """
@@ -477,8 +477,9 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
         try:
             self._drain(wait_s)
         finally:
-            # Also on Ctrl-C: then what is under way is cut.
+            # Also on Ctrl-C.
             with self._lock:
+                self._cut()
                 self._detach()
                 self._state = State.DESCRIBED
                 engine = self._engine_used
@@ -558,7 +559,7 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
             pool = Pool(spec, self)
             if self._running():
                 support.check_pool(spec, pool._who())
-                pool._attach(self._core_in_use())
+                pool._attach()
             self._pools[pool.id] = pool
             if listener is not None:
                 try:
@@ -650,11 +651,11 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
             if pool.health_monitor is not None:
                 support.check_monitor(pool.health_monitor._spec, pool.health_monitor._who())
 
-    def _attach(self, core: _core.Core) -> None:
+    def _attach(self) -> None:
         for listener in self.listeners:
             listener._failed = False
         for pool in self.pools:
-            pool._attach(core)
+            pool._attach()
         if self._spec.admin_state_up:
             self._open_ports(starting=True)
         for pool in self.pools:
@@ -682,15 +683,18 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
             for listener in self.listeners:
                 listener._close()
 
+    def _closed(self) -> list[_core.CoreListener]:
+        """What has no port any more and may have client connections."""
+        return [*self._ghosts, *(core for listener in self.listeners for core in listener._retired)]
+
     def _drain(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
-        while self._sessions() and time.monotonic() < deadline:
+        while time.monotonic() < deadline and any(core.stats()["active"] for core in self._closed()):
             time.sleep(DRAIN_LOOK_S)
 
-    def _sessions(self) -> int:
-        """Client connections that are still there after the ports were closed."""
-        closed = [core for listener in self.listeners for core in listener._retired]
-        return sum(core.stats()["active"] for core in (*closed, *self._ghosts))
+    def _cut(self) -> None:
+        for core in self._closed():
+            core.cut()
 
     def _detach(self) -> None:
         """Let go of everything in the core, keeping the counters. What was only half attached goes too."""

@@ -200,6 +200,7 @@ class Engine:
             # A status callback may stop the last load balancer: a thread cannot join itself.
             if supervisor is not None and supervisor is not threading.current_thread():
                 supervisor.join()
+                _await_end(supervisor.native_id)
             core.stop(0.0)
         finally:
             with self._lock:
@@ -211,20 +212,34 @@ class Engine:
                 _engines.discard(self)
 
     def _supervise(self, core: _core.Core) -> None:
-        while not self._stopping and self._core is core:
-            watched = any(balancer._watch.active for balancer in self.load_balancers)
-            events = core.wait_events(LOOK_S if watched else QUIET_S)
-            touched: dict[LoadBalancer, list[tuple[Member, int]]] = {}
-            for _kind, core_id, _value, at_ns in events:
-                member = self._members.get(core_id)
-                if member is not None:
-                    touched.setdefault(member._balancer, []).append((member, at_ns))
-            for balancer, members in touched.items():
-                balancer._heard(members)
-            while self._marked:
-                touched.setdefault(self._marked.pop(), [])
-            for balancer in touched if events or touched else self.load_balancers:
-                balancer._watch.deliver()
+        try:
+            while not self._stopping and self._core is core:
+                watched = any(balancer._watch.active for balancer in self.load_balancers)
+                self._dispatch(core.wait_events(LOOK_S if watched else QUIET_S))
+        finally:
+            # A callback's exception, kept by a log, keeps this frame; the frame must not keep the core.
+            del core
+
+    def _dispatch(self, events: list[tuple[int, int, int, int]]) -> None:
+        """Tell the load balancers that events or marks concern; after a quiet time, all."""
+        touched: dict[LoadBalancer, list[tuple[Member, int]]] = {}
+        for _kind, core_id, _value, at_ns in events:
+            member = self._members.get(core_id)
+            if member is not None:
+                touched.setdefault(member._balancer, []).append((member, at_ns))
+        for balancer, members in touched.items():
+            balancer._heard(members)
+        while self._marked:
+            touched.setdefault(self._marked.pop(), [])
+        for balancer in touched if events or touched else self.load_balancers:
+            balancer._watch.deliver()
+
+
+def _await_end(native_id: int | None) -> None:
+    """`join` returns a moment before the kernel's thread has ended; after a stop none shall be left."""
+    deadline = time.monotonic() + 1.0
+    while native_id and os.path.exists(f"/proc/self/task/{native_id}") and time.monotonic() < deadline:
+        time.sleep(0.0001)
 
 
 def default_engine() -> Engine:

@@ -329,6 +329,8 @@ class Listener(Resource[ListenerSpec]):
         try:
             self._open_port = listener.open()
         except OSError as error:
+            # The traceback keeps this frame, and the frame would keep the core and its descriptors.
+            del listener
             # The core names the address as `127.0.0.1:80` or `[::1]:80`.
             address = str(error.filename or "").rpartition(":")[0].strip("[]") or balancer.vips[0]
             raise BindError(error.errno or 0, error.strerror or str(error), address, port) from error

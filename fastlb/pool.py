@@ -392,10 +392,11 @@ class Pool(Resource[PoolSpec]):
 
     # The data plane.
 
-    def _attach(self, core: _core.Core) -> None:
+    def _attach(self) -> None:
         """Make the core's pool, with all members; what probes it comes with the listeners."""
+        spec = self._spec
         self._core = _core.CorePool(
-            core, _core.ALGORITHMS[self._spec.lb_algorithm], self._spec.admin_state_up
+            self._balancer._core_in_use(), _core.ALGORITHMS[spec.lb_algorithm], spec.admin_state_up
         )
         self._probing = None
         self._attach_members(list(self._members.values()))
