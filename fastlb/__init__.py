@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """fastlb: Octavia's load balancer as a Python object, with a native epoll core."""
 
+from importlib import import_module as _import_module
+
 try:
-    from fastlb import _core as _core
+    _import_module("fastlb._core")
 except ModuleNotFoundError as error:
     if error.name != "fastlb._core":
         raise

@@ -81,6 +81,8 @@ class ClientAuthentication(StrEnum):
 
 
 class TlsVersion(StrEnum):
+    """A version of TLS, as Octavia spells it."""
+
     SSLV3 = "SSLv3"
     TLSV1 = "TLSv1"
     TLSV1_1 = "TLSv1.1"
@@ -89,6 +91,8 @@ class TlsVersion(StrEnum):
 
 
 class AlpnProtocol(StrEnum):
+    """A protocol offered by ALPN."""
+
     H2 = "h2"
     HTTP_1_1 = "http/1.1"
     HTTP_1_0 = "http/1.0"

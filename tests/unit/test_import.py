@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`import fastlb` is light, and says what to do when the core is not built."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import fastlb
+
+PACKAGE = pathlib.Path(fastlb.__file__).parent
+
+
+def run(source, path):
+    return subprocess.run(
+        [sys.executable, "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"},
+    )
+
+
+LIGHT = """
+import os, sys, threading, time
+before = set(os.listdir("/proc/self/fd"))
+import msgspec
+start = time.process_time()
+import fastlb
+took = time.process_time() - start
+assert set(os.listdir("/proc/self/fd")) == before, "a descriptor was opened"
+assert os.listdir("/proc/self/task") == [str(os.getpid())], "a thread was started"
+heavy = {"numpy", "logging", "asyncio", "prometheus_client", "ssl", "http"} & set(sys.modules)
+assert not heavy, heavy
+lb = fastlb.LoadBalancer()
+lb.create_listener(protocol="HTTP", protocol_port=80)
+assert set(os.listdir("/proc/self/fd")) == before, "describing opened a descriptor"
+assert "numpy" not in sys.modules
+print(took)
+"""
+
+
+def test_importing_opens_nothing_starts_nothing_and_is_quick():
+    results = [run(LIGHT, PACKAGE.parent) for _ in range(3)]
+    assert [result.stderr for result in results] == [""] * 3
+    # CPU time, and the best of three: other people's load is not the import's.
+    assert min(float(result.stdout) for result in results) < 0.1
+
+
+def test_without_the_core_the_import_names_the_command_that_builds_it(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "fastlb", ignore=shutil.ignore_patterns("_core.*", "__pycache__"))
+    result = run("import fastlb", tmp_path)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: fastlb's native core is not built")
+    assert "pip install ." in last
+    assert "python setup.py build_ext --inplace" in last
+
+
+def test_every_public_name_is_there_and_explained():
+    assert fastlb.__all__ == sorted(fastlb.__all__)
+    for name in fastlb.__all__:
+        assert (getattr(fastlb, name).__doc__ or "").strip(), f"{name} has no docstring"
