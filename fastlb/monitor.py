@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HealthMonitor: the scheduled test of a pool's members."""
 
-import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +159,8 @@ class HealthMonitor(Resource[HealthMonitorSpec]):
 
 def check_ping_right() -> None:
     """Raise unless this process may open an ICMP socket."""
+    import socket
+
     reason: OSError | None = None
     for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
         try:

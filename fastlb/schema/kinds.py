@@ -7,7 +7,6 @@ None never arrives here: what null means is the field's own business (`field.Rul
 import ipaddress
 import operator
 import re
-import uuid as _uuid
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -20,7 +19,7 @@ E = TypeVar("E", bound=StrEnum)
 
 TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
-UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def refuse(field: str, value: Any, allowed: str, tail: str) -> NoReturn:
@@ -133,9 +132,11 @@ def choice(kind: type[E], *members: E) -> Check:
 
 def uuid(field: str, value: Any, coerce: bool) -> str:
     """A UUID in its 8-4-4-4-12 form, or a `uuid.UUID`."""
-    if isinstance(value, _uuid.UUID):
-        return str(value)
-    if not isinstance(value, str) or not UUID.fullmatch(value):
+    if not isinstance(value, str):
+        from uuid import UUID
+
+        value = str(value) if isinstance(value, UUID) else value
+    if not isinstance(value, str) or not _UUID_FORM.fullmatch(value):
         refuse(field, value, "must be a UUID (8-4-4-4-12 hex digits)", "Value should be UUID format")
     return str(value)
 

@@ -25,7 +25,6 @@ def run(source, path):
 LIGHT = """
 import os, sys, threading, time
 before = set(os.listdir("/proc/self/fd"))
-import msgspec
 start = time.process_time()
 import fastlb
 took = time.process_time() - start
@@ -41,11 +40,21 @@ print(took)
 """
 
 
+YARDSTICK = """
+import time
+start = time.process_time()
+import asyncio
+print(time.process_time() - start)
+"""
+
+
 def test_importing_opens_nothing_starts_nothing_and_is_quick():
-    results = [run(LIGHT, PACKAGE.parent) for _ in range(3)]
-    assert [result.stderr for result in results] == [""] * 3
-    # CPU time, and the best of three: other people's load is not the import's.
-    assert min(float(result.stdout) for result in results) < 0.1
+    results = [run(LIGHT, PACKAGE.parent) for _ in range(5)]
+    assert [result.stderr for result in results] == [""] * 5
+    # CPU time, and the best of five. A machine on which asyncio takes longer than it should is a busy one.
+    took = min(float(result.stdout) for result in results)
+    yardstick = min(float(run(YARDSTICK, PACKAGE.parent).stdout) for _ in range(5))
+    assert took < max(0.1, 2.0 * yardstick)
 
 
 def test_without_the_core_the_import_names_the_command_that_builds_it(tmp_path):
