@@ -60,7 +60,7 @@ def draws(weights, uint64_t n, uint64_t seed):
     cdef uint16_t given[10000]
     cdef uint64_t counts[10000]
     cdef random_t rng
-    cdef uint64_t i
+    cdef uint64_t _
     rng.state = seed
     roster.weights = given
     for weight in weights:
@@ -70,7 +70,7 @@ def draws(weights, uint64_t n, uint64_t seed):
         roster.count += 1
     roster.even = len(set(weights)) == 1
     assert alias_build(roster) == 0
-    for i in range(n):
+    for _ in range(n):
         counts[alias_draw(roster, &rng)] += 1
     alias_free(roster)
     found = [counts[i] for i in range(roster.count)]

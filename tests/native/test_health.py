@@ -16,10 +16,8 @@ def oracle(results, rise, fall):
     said, up = "", True
     for n in range(1, len(results) + 1):
         run = len(list(itertools.takewhile(lambda r, now=results[n - 1]: r == now, reversed(results[:n]))))
-        if results[n - 1] == "+":
-            change = not up and run >= rise
-        else:
-            change = up and (n == 1 or run >= fall)
+        passed = results[n - 1] == "+"
+        change = passed != up and (n == 1 or run >= (rise if passed else fall))
         up ^= change
         letter = "u" if up else "d"
         said += letter.upper() if change else letter

@@ -160,9 +160,8 @@ def test_refused_changes_leave_everything_as_it_was(pool):
         (lambda: pool.change_member(2, weight=1), errno.ENOENT),
         (lambda: pool.change_member(0, weight=257), errno.EINVAL),
     ]:
-        with pytest.raises(OSError, match=".") as refused:
+        with pytest.raises(OSError, match=rf"Errno {code}\b"):
             call()
-        assert refused.value.errno == code
         assert (pool.generation, pool.roster) == before
     assert picked(pool) == {0, 1}
 
@@ -179,9 +178,8 @@ def test_pool_refuses_more_members_than_an_index_can_tell_apart(pool):
     for _ in range(6):
         pool.add(*[1] * 10_000)
     pool.add(*[1] * 5535)
-    with pytest.raises(OSError, match=".") as refused:
+    with pytest.raises(OSError, match=rf"Errno {errno.E2BIG}\b"):
         pool.add(1)
-    assert refused.value.errno == errno.E2BIG
     assert len(pool.roster) == 65_535
 
 
@@ -203,7 +201,8 @@ def test_random_changes_end_where_a_fresh_pool_begins(new_pool, algorithm):
     for _ in range(150):
         choice = rng.randrange(6)
         if choice == 0 or len(state) < 3:
-            backup, weights = rng.random() < 0.2, [rng.choice([0, 1, 1, 2, 9]) for _ in range(rng.randrange(1, 5))]
+            backup = rng.random() < 0.2
+            weights = [rng.choice([0, 1, 1, 2, 9]) for _ in range(rng.randrange(1, 5))]
             for number, weight in zip(pool.add(*weights, backup=backup), weights, strict=True):
                 state[number] = [weight, backup, True, True]
         else:

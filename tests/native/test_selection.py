@@ -15,7 +15,9 @@ def parts(native):
 
 def webster(weights, n):
     """The oracle: whoever's k-th turn is due first, at (k + 1/2) / quota; equal weights share a group in rotation."""
-    groups = sorted({w: [i for i, other in enumerate(weights) if other == w] for w in weights}.items(), reverse=True)
+    groups = sorted(
+        {w: [i for i, other in enumerate(weights) if other == w] for w in weights}.items(), reverse=True
+    )
     due = sorted(
         (Fraction(2 * k + 1, 2 * w * len(members)), rank, k)
         for rank, (w, members) in enumerate(groups)

@@ -61,7 +61,8 @@ def test_ring_follows_the_oracle(new_pool, weights):
     pool.add(*weights, hashes=hash_keys)
     edges = numpy.array([0, 1, 0xFFFF, 0x10000, MASK, MASK - 0xFFFF, 2**63], numpy.uint64)
     points = numpy.array([mix((hash_keys[-1] + k * GOLDEN) & MASK) for k in range(128)], numpy.uint64)
-    keys = numpy.concatenate([KEYS[:3000], edges, points, points + numpy.uint64(0x10000), points - numpy.uint64(0x10000)])
+    place = numpy.uint64(0x10000)
+    keys = numpy.concatenate([KEYS[:3000], edges, points, points + place, points - place])
     assert owners(pool, keys).tolist() == ring_oracle(hash_keys, weights, keys)
 
 
@@ -188,7 +189,9 @@ def test_maglev_follows_the_oracle(new_pool, n):
     assert owners(pool).tolist() == [table[(int(key) >> 32) * 65537 >> 32] for key in KEYS]
 
 
-@pytest.mark.parametrize("weights", [(1,) * 10, (1, 2, 3, 4), (256, 1, 255), (1,) * 600, tuple(range(1, 101))])
+@pytest.mark.parametrize(
+    "weights", [(1,) * 10, (1, 2, 3, 4), (256, 1, 255), (1,) * 600, tuple(range(1, 101))]
+)
 def test_maglev_shares_are_within_one_percent(new_pool, weights):
     pool = new_pool(MAGLEV)
     pool.add(*weights)
