@@ -97,7 +97,7 @@ def _haproxy(
     mode = (
         "mode http\n    option http-keep-alive\n    http-reuse always"
         if service.protocol == "HTTP"
-        else "mode tcp" + ("\n    option splice-auto" if splice else "")
+        else "mode tcp" + ("\n    option splice-request\n    option splice-response" if splice else "")
     )
     algorithm = {"ROUND_ROBIN": "roundrobin", "LEAST_CONNECTIONS": "leastconn"}[service.algorithm]
     servers = "\n".join(f"    server m{i} 127.0.0.1:{member}" for i, member in enumerate(members, 1))
