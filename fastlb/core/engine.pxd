@@ -6,14 +6,14 @@ from libc.string cimport memset
 from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_set
 from fastlb.core.events cimport events_close, events_open, events_t
 from fastlb.core.hash cimport hash_mix
-from fastlb.core.model cimport (
-    address_t, listener_t, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t,
-    pthread_mutex_unlock,
-)
+from fastlb.core.model cimport address_t, listener_t
 from fastlb.core.probe cimport probes_free, probes_init, probes_start, probes_stop
 from fastlb.core.probe_target cimport probes_t
 from fastlb.core.snapshot cimport snapshot_reclaim, snapshots_init, snapshots_t
 from fastlb.core.sys.epoll cimport close, errno
+from fastlb.core.sys.pthread cimport (
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
+)
 from fastlb.core.sys.socket cimport (
     AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SO_REUSEADDR, SO_REUSEPORT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
     SOL_SOCKET, TCP_NODELAY, bind, getsockname, listen, ntohs, setsockopt, sockaddr, socket, socklen_t,

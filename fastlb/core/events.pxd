@@ -6,10 +6,10 @@ says that something is worth a look: statuses are read where they are kept.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_add, counter_t
-from fastlb.core.model cimport (
+from fastlb.core.sys.epoll cimport EFD_CLOEXEC, EFD_NONBLOCK, close, errno, eventfd, read, write
+from fastlb.core.sys.pthread cimport (
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
 )
-from fastlb.core.sys.epoll cimport EFD_CLOEXEC, EFD_NONBLOCK, close, errno, eventfd, read, write
 
 cdef enum:
     EVENTS_KEPT = 4096

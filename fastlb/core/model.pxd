@@ -10,15 +10,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from posix.types cimport pid_t
 from fastlb.core.atomics cimport counter_t, flag_t, pointer_t, spinlock_t
 from fastlb.core.snapshot cimport snapshots_t
+from fastlb.core.sys.pthread cimport pthread_mutex_t
 from fastlb.core.sys.socket cimport sockaddr_in6, socklen_t
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    int pthread_mutex_init(pthread_mutex_t *mutex, void *attributes) noexcept
-    int pthread_mutex_destroy(pthread_mutex_t *mutex) noexcept
-    int pthread_mutex_lock(pthread_mutex_t *mutex) noexcept
-    int pthread_mutex_unlock(pthread_mutex_t *mutex) noexcept
 
 cdef enum algorithm_t:
     ALGORITHM_ROUND_ROBIN = 0

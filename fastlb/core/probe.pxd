@@ -12,9 +12,7 @@ from libc.string cimport memset
 from fastlb.core.atomics cimport counter_bump, counter_get, flag_get, flag_set
 from fastlb.core.health cimport health_reset, health_t
 from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time
-from fastlb.core.model cimport (
-    address_t, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
-)
+from fastlb.core.model cimport address_t
 from fastlb.core.probe_check cimport probe_abandon, probe_arm, probe_event, probe_first, probe_icmp_event, probe_timer
 from fastlb.core.probe_icmp cimport icmp_close
 from fastlb.core.probe_target cimport (
@@ -25,7 +23,8 @@ from fastlb.core.sys.epoll cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, EPOLLIN, close, epoll_event, epoll_wait, errno, eventfd, read, write,
 )
 from fastlb.core.sys.pthread cimport (
-    SIG_SETMASK, pthread_create, pthread_join, pthread_self, pthread_setname_np, pthread_sigmask, sigfillset, sigset_t,
+    SIG_SETMASK, pthread_create, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
+    pthread_mutex_unlock, pthread_self, pthread_setname_np, pthread_sigmask, sigfillset, sigset_t,
 )
 from fastlb.core.timers cimport timer_disarm, timers_init, timers_turn, timers_wait_ms
 

@@ -22,7 +22,6 @@ from fastlb.core.atomics cimport counter_bump, counter_get, counter_set, flag_se
 from fastlb.core.clock cimport clock_now_ns
 from fastlb.core.health cimport health_observe
 from fastlb.core.loop cimport loop_add
-from fastlb.core.model cimport pthread_mutex_lock, pthread_mutex_unlock
 from fastlb.core.probe_http cimport (
     PROBE_STATUS_BYTES, PROBE_STATUS_MALFORMED, PROBE_STATUS_MORE, probe_codes_have, probe_http_status,
 )
@@ -37,6 +36,7 @@ from fastlb.core.probe_target cimport (
 )
 from fastlb.core.random cimport random_below, random_next
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, close, errno
+from fastlb.core.sys.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from fastlb.core.sys.socket cimport (
     AF_INET, IPPROTO_TCP, MSG_NOSIGNAL, SO_ERROR, SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     TCP_QUICKACK, connect, getsockopt, linger, recv, send, setsockopt, sockaddr, socket, socklen_t,

@@ -6,11 +6,11 @@ from libc.string cimport memcmp, memcpy
 from fastlb.core.atomics cimport counter_add_sync, counter_get, counter_set, counter_t, flag_get, flag_t
 from fastlb.core.health cimport health_t
 from fastlb.core.loop cimport loop_t
-from fastlb.core.model cimport address_t, pthread_mutex_t
+from fastlb.core.model cimport address_t
 from fastlb.core.probe_http cimport probe_codes_t
 from fastlb.core.probe_icmp cimport icmp_socket_t
 from fastlb.core.random cimport random_t
-from fastlb.core.sys.pthread cimport pthread_t
+from fastlb.core.sys.pthread cimport pthread_mutex_t, pthread_t
 from fastlb.core.timers cimport timer_t
 
 cdef enum probe_kind_t:

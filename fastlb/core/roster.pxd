@@ -15,8 +15,7 @@ from fastlb.core.atomics cimport (
 )
 from fastlb.core.model cimport (
     ALGORITHM_LEAST_CONNECTIONS, ALGORITHM_MAGLEV, ALGORITHM_PEAK_EWMA, ALGORITHM_RANDOM_TWO_CHOICES,
-    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, algorithm_t, member_t, pool_t, pthread_mutex_destroy,
-    pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, algorithm_t, member_t, pool_t,
 )
 from fastlb.core.random cimport random_next, random_t
 from fastlb.core.selection.least_conn cimport least_conn_dispose, least_conn_ops
@@ -27,6 +26,9 @@ from fastlb.core.selection.peak_ewma cimport peak_ewma_ops
 from fastlb.core.selection.ring_hash cimport ring_hash_ops
 from fastlb.core.selection.round_robin cimport round_robin_ops
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_t
+from fastlb.core.sys.pthread cimport (
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
+)
 
 cdef enum:
     ROSTER_WEIGHT_MAX = 256

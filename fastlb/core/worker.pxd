@@ -15,10 +15,7 @@ from fastlb.core.conn cimport (
 from fastlb.core.context cimport PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.lifetime cimport listener_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time
-from fastlb.core.model cimport (
-    listener_t, member_t, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t,
-    pthread_mutex_unlock,
-)
+from fastlb.core.model cimport listener_t, member_t
 from fastlb.core.relay cimport pipes_dispose
 from fastlb.core.session cimport session_close, session_free
 from fastlb.core.slab cimport slab_dispose, slab_init
@@ -28,7 +25,8 @@ from fastlb.core.sys.epoll cimport (
 )
 from fastlb.core.sys.pthread cimport (
     CPU_SET, CPU_ZERO, SIG_SETMASK, cpu_set_t, pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init,
-    pthread_cond_t, pthread_cond_wait, pthread_create, pthread_join, pthread_self, pthread_setaffinity_np,
+    pthread_cond_t, pthread_cond_wait, pthread_create, pthread_join, pthread_mutex_destroy, pthread_mutex_init,
+    pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock, pthread_self, pthread_setaffinity_np,
     pthread_setname_np, pthread_sigmask, pthread_t, sigfillset, sigset_t,
 )
 from fastlb.core.timers cimport timer_arm, timer_t, timers_turn, timers_wait_ms
