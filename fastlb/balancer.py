@@ -712,12 +712,27 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
         self._past.update(listener._past)
         self._ghosts += listener._retired
 
-    def _abandon(self, owner: int) -> None:
-        """In a forked child: nothing of the data plane is here. Locks may be held by threads that are not either."""
+    def _abandon(self, owner: int) -> list[object]:
+        """In a forked child: let go of the core's objects, which are the answer; their threads are not here.
+
+        Locks may be held by threads that are not here either.
+        """
         self._state = State.FORKED
         self._owner = owner
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        objects: list[object] = [*self._ghosts]
+        self._ghosts, self._core = [], None
+        for listener in self.listeners:
+            objects += [listener._core, *listener._retired]
+            listener._core, listener._retired = None, []
+        for pool in self.pools:
+            members = (*pool.members, *pool._ghosts)
+            objects += [pool._core, *(member._core for member in members)]
+            pool._core, pool._ghosts = None, []
+            for member in members:
+                member._core = None
+        return objects
 
     # Telling.
 

@@ -278,9 +278,18 @@ def _abandon_all() -> None:
     global _default_lock
     _default_lock = threading.Lock()
     parent = os.getppid()
+    left: list[object] = []
     for engine in list(_engines):
         engine._forked = parent
         engine._lock = threading.RLock()
+        left.append(engine._core)
         for balancer in engine._balancers:
-            balancer._abandon(parent)
+            left += balancer._abandon(parent)
+        engine._core = engine._supervisor = None
+        engine._members.clear()
     _engines.clear()
+    if left:
+        import ctypes
+
+        # To free them is to ask the workers, which would never answer: keep them until the process ends.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))
