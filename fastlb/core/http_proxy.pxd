@@ -8,8 +8,9 @@
                         |                  EXCHANGE --(101)--> RELAY
                         +--(refused)--> CLOSING --> LINGER --> closed
 
-A kept connection that dies before the first byte of its answer: the request goes once more, on a fresh one, if the whole of it
-is still here and its method is idempotent (RFC 9112 section 9.3.1, RFC 9110 section 9.2.2); else 502.
+A member's connection that dies before the first byte of its answer: the request goes to another member (on a fresh connection
+if the dead one was a kept one), if the whole of it is still here and its method is idempotent (RFC 9112 section 9.3.1, RFC 9110
+section 9.2.2), for as long as there are tries; else 502.  So does nginx; HAProxy asks for `retry-on conn-failure empty-response`.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_bump, flag_get
@@ -55,10 +56,10 @@ cdef inline void http_broken(context_t *c, session_t *s) noexcept nogil:
     cdef upstream_t *up = s.up
     cdef bint answered = up.answered
     cdef bint again = (
-        up.reused and not answered and not s.replayed and s.held and s.method != HTTP1_POST and s.method != HTTP1_PATCH
+        not answered and not s.interim and s.held and up.conn.eof and s.method != HTTP1_POST and s.method != HTTP1_PATCH
         and s.method != HTTP1_OTHER and s.method != HTTP1_CONNECT)
     if again:
-        s.replayed = 1
+        s.replayed = 1                                               # from here on, fresh connections only
         upstream_fail(c, s, 0)
         if request_resume(c, s, http_on_member):
             return

@@ -39,10 +39,11 @@ cdef enum:
     RESPONSE_SPLICE_BYTES = 262144
 
 cdef enum response_verdict_t:
-    RESPONSE_WAIT = 0
+    RESPONSE_GO_ON = 0           # between the parts of this file
     RESPONSE_DONE = 1            # all of it left or is queued
     RESPONSE_AGAIN = 2
     RESPONSE_TUNNEL = 3          # 101: bytes both ways from here on
+    RESPONSE_WAIT = 4            # an event will come
     RESPONSE_BROKEN = -1         # no usable head; nothing went to the client
     RESPONSE_CUT = -2            # it broke off in the middle
     RESPONSE_CLIENT_GONE = -3
@@ -88,10 +89,7 @@ cdef inline bint response_upgrade_offered(const session_t *s, const span_t *chos
 
 
 cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexcept nogil:
-    """Give the head parsed in context.response to the client, with what is here of the body.
-
-    0: go on; a response_verdict_t otherwise.
-    """
+    """Give the head parsed in context.response to the client, with what is here of the body."""
     cdef http1_head_t *head = &c.response
     cdef upstream_t *up = s.up
     cdef listener_shard_t *mine = listener_shard(c, s.listener)
@@ -114,7 +112,6 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
                 return RESPONSE_BROKEN
             framing_out = HTTP1_NO_BODY
             connection = HTTP1_CONN_DEFAULT
-        s.replayed = 1                                               # it was answered: never sent again
         if head.status == 101 or s.client_minor:
             pieces[0].iov_base = c.scratch
             pieces[0].iov_len = http1_write_response(head, c.scratch, SCRATCH_BYTES, framing_out, connection, NULL, 0)
@@ -127,7 +124,7 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
             s.held = 0
             s.response_started = 1
             return RESPONSE_TUNNEL
-        return 0
+        return RESPONSE_GO_ON
 
     http1_body_init_head(&s.response_body, head)
     up.response_ns = c.loop.now_ns - up.since_ns
@@ -188,11 +185,11 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
         return RESPONSE_CLIENT_GONE
     if verdict == HTTP1_BODY_DONE:
         s.response_done = 1
-    return 0
+    return RESPONSE_GO_ON
 
 
 cdef inline int response_piece(context_t *c, session_t *s, uint32_t held) noexcept nogil:
-    """Send on what came of the body. 0: go on; a response_verdict_t otherwise."""
+    """Send on what came of the body."""
     cdef upstream_t *up = s.up
     cdef iovec pieces[5]
     cdef uint8_t chunk[20]
@@ -221,11 +218,11 @@ cdef inline int response_piece(context_t *c, session_t *s, uint32_t held) noexce
     conn_use(&c.loop, &up.conn, consumed)
     if consumed == 0 and not s.response_done and up.conn.eof:
         return RESPONSE_CUT
-    return 0
+    return RESPONSE_GO_ON
 
 
 cdef inline int response_splice(context_t *c, session_t *s) noexcept nogil:
-    """Move a large body of known length without seeing it. 0: go on by copying; else a response_verdict_t."""
+    """Move a large body of known length without seeing it. RESPONSE_GO_ON: by copying."""
     cdef upstream_t *up = s.up
     cdef uint64_t left = http1_body_opaque(&s.response_body)
     cdef uint64_t moved = 0
@@ -241,9 +238,9 @@ cdef inline int response_splice(context_t *c, session_t *s) noexcept nogil:
         if http1_body_skip(&s.response_body, moved) == HTTP1_BODY_DONE:
             s.response_done = 1
     if verdict == 1:
-        return 0
+        return RESPONSE_GO_ON
     if verdict == RELAY_WAIT:
-        return RESPONSE_WAIT if not s.response_done else 0
+        return RESPONSE_WAIT if not s.response_done else RESPONSE_GO_ON
     if verdict == RELAY_AGAIN:
         return RESPONSE_AGAIN
     if verdict == RELAY_TARGET_FAILED:
@@ -281,21 +278,21 @@ cdef inline int response_step(context_t *c, session_t *s) noexcept nogil:
                 if verdict > 0:
                     memset(&s.scan, 0, sizeof(s.scan))
                     verdict = response_head(c, s, <uint32_t>verdict)
-                    if verdict:
+                    if verdict != RESPONSE_GO_ON:
                         return verdict
                     continue
             if up.conn.eof:
                 return RESPONSE_BROKEN
         elif held:
             verdict = response_piece(c, s, held)
-            if verdict:
+            if verdict != RESPONSE_GO_ON:
                 return verdict
             if s.response_done or conn_held(&up.conn) == 0:
                 continue
         elif s.response_body.framing == HTTP1_LENGTH and (
                 s.pipes[RELAY_TO_CLIENT] != NULL or http1_body_opaque(&s.response_body) >= RESPONSE_SPLICE_BYTES):
             verdict = response_splice(c, s)
-            if verdict:
+            if verdict != RESPONSE_GO_ON:
                 return verdict
             if s.response_done:
                 continue
