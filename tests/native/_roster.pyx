@@ -322,8 +322,11 @@ cdef class Pool:
                 bucket = bucket.above
         return found
 
-    def time_picks(self, uint64_t n, bint sessions=False, uint64_t seed=1):
-        """Nanoseconds a pick, in a loop of n without Python; with sessions: opened and closed too, 16 at once."""
+    def time_picks(self, uint64_t n, bint sessions=False, uint32_t clients=0, uint64_t seed=1):
+        """Nanoseconds a pick, in a loop of n without Python; with sessions: opened and closed too, 16 at once.
+
+        The client is one of so many; 0: each time another, so that a table of hashes is looked up all over.
+        """
         cdef member_t *held[16]
         cdef pick_t ask
         cdef random_t rng
@@ -336,7 +339,7 @@ cdef class Pool:
         with nogil:
             began = clock_now_ns()
             for i in range(n):
-                ask.client_hash = random_next(&rng)
+                ask.client_hash = hash_mix(random_below(&rng, clients)) if clients else random_next(&rng)
                 ask.client_port_hash = ask.client_hash
                 ask.now_ns = i
                 member = pool_pick(&self.pool, &ask)
