@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the test extensions over single native parts, on demand.
 
-What is built is named for the content that it was made from (the .pyx, each .pxd and .h it reaches, setup.py,
+What is built is named for the content that it was made from (the .pyx, each .pxd, .pxi and .h it reaches, setup.py,
 Cython, the build mode), so a file that is there is up to date, and an edit rebuilds exactly what it concerns.
 FASTLB_BUILD chooses the mode, as for the core: release, debug, asan, tsan, gcov.
 """
@@ -29,11 +29,12 @@ SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
 CIMPORT = re.compile(
     r"^\s*(?:from\s+(fastlb[\w.]*)\s+cimport\s+([^#\n]*)|cimport\s+(fastlb[\w.]*))", re.MULTILINE
 )
-INCLUDE = re.compile(r"""^\s*(?:cdef extern from|#\s*include)\s+["'](fastlb/[^"']+\.h)["']""", re.MULTILINE)
+HEADER = re.compile(r"""^\s*(?:cdef extern from|#\s*include)\s+["'](fastlb/[^"']+\.h)["']""", re.MULTILINE)
+INCLUDE = re.compile(r"""^\s*include\s+["']([^"']+)["']""", re.MULTILINE)
 
 
 def reached(source: pathlib.Path) -> set[pathlib.Path]:
-    """The source and every .pxd and .h of ours that a build of it reads."""
+    """The source and every .pxd, .pxi and .h of ours that a build of it reads."""
     found: set[pathlib.Path] = set()
     left = [source]
     while left:
@@ -46,7 +47,8 @@ def reached(source: pathlib.Path) -> set[pathlib.Path]:
             base = ROOT / (module or plain).replace(".", "/")
             left.append(base.with_suffix(".pxd"))
             left += [base / f"{name}.pxd" for name in re.findall(r"\w+", names)]  # from package cimport part
-        left += [ROOT / header for header in INCLUDE.findall(text)]
+        left += [ROOT / header for header in HEADER.findall(text)]
+        left += [folder / name for name in INCLUDE.findall(text) for folder in (path.parent, ROOT)]
     return found
 
 
@@ -110,14 +112,18 @@ def load(part: str):
     return module
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the collected tests need together, on all CPUs, and outside of any test's time limit."""
+    files = {item.path for item in session.items if item.path.parent == HERE}
+    asked = {part for path in files for part in re.findall(r"""\bnative\(["'](\w+)""", path.read_text())}
+    wanted = sorted(part for part in asked if (HERE / f"_{part}.pyx").exists())
+    if wanted and not session.config.option.collectonly:
+        build(*wanted)  # what does not build fails the tests that ask for it, below
+
+
 @pytest.fixture(scope="session")
-def native(request):
+def native():
     """`native("http1")`: the test extension over fastlb/core/http1.pxd."""
-    collected = {
-        item.path.stem.removeprefix("test_") for item in request.session.items if item.path.parent == HERE
-    }
-    wanted = sorted(part for part in collected if (HERE / f"_{part}.pyx").exists())
-    build(*wanted)  # together, on all CPUs; one that does not build fails its own tests only, below
     loaded = {}
 
     def get(part: str):

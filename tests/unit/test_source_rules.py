@@ -15,7 +15,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CORE = ROOT / "fastlb" / "core"
 FOLDERS = ("fastlb", "tests", "benchmarks")
-SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".h", ".c"}
+SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".h", ".c"}
 LINES_AT_MOST = 800
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
@@ -29,7 +29,7 @@ def is_source(path: pathlib.Path) -> bool:
 
 IN_FOLDERS = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if is_source(path)]
 SOURCES = sorted([*IN_FOLDERS, ROOT / "setup.py"])
-NATIVE = [path for path in SOURCES if path.suffix in {".pxd", ".pyx"}]
+NATIVE = [path for path in SOURCES if path.suffix in {".pxd", ".pxi", ".pyx"}]
 PARTS = [path for path in NATIVE if path.is_relative_to(CORE)]
 PYTHON = [path for path in SOURCES if path.suffix == ".py" and path.is_relative_to(ROOT / "fastlb")]
 
