@@ -203,9 +203,10 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
     @property
     def stats(self) -> Stats:
         """The sum of its listeners' counters now; deleted listeners stay counted."""
-        parts: list[dict[str, int]] = [listener._figures() for listener in self.listeners]
-        parts += [ghost.stats() for ghost in tuple(self._ghosts)]
-        return Stats.of(total([self._past, *parts]))
+        with self._lock:
+            parts: list[dict[str, int]] = [listener._figures() for listener in self.listeners]
+            parts += [ghost.stats() for ghost in self._ghosts]
+            return Stats.of(total([self._past, *parts]))
 
     def find_listener(self, key: str) -> Listener:
         """The listener with this id or name. Raises NotFound."""
@@ -473,8 +474,8 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
             for pool in self.pools:
                 pool._remember()
             self._state = State.STOPPING
-            self._close_ports()
         try:
+            self._close_ports()
             self._drain(wait_s)
         finally:
             # Also on Ctrl-C.

@@ -175,18 +175,20 @@ class Engine:
 
     def _boot(self) -> None:
         _prepare_process()
-        try:
-            core = _core.Core(self._workers, self._cpus)
-            core.start()
-        except (OSError, RuntimeError) as error:
-            raise CoreError(f"engine: could not start {self._workers} workers: {error}") from error
-        self._core = core
         self._stopping = False
+        try:
+            self._core = _core.Core(self._workers, self._cpus)
+            self._core.start()
+            self._supervisor = threading.Thread(
+                target=self._supervise, args=(self._core,), name="fastlb-supervisor", daemon=True
+            )
+            self._supervisor.start()
+        except (OSError, RuntimeError) as error:
+            if self._core is not None:
+                self._core.stop(0.0)
+            self._core = self._supervisor = None
+            raise CoreError(f"engine: could not start {self._workers} workers: {error}") from error
         _engines.add(self)
-        self._supervisor = threading.Thread(
-            target=self._supervise, args=(core,), name="fastlb-supervisor", daemon=True
-        )
-        self._supervisor.start()
 
     def _halt(self) -> None:
         with self._lock:

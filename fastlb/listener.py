@@ -115,7 +115,8 @@ class Listener(Resource[ListenerSpec]):
     @property
     def stats(self) -> Stats:
         """Its counters now; they go on over every change."""
-        return Stats.of(self._figures())
+        with self._balancer._lock:
+            return Stats.of(self._figures())
 
     def create_pool(
         self,
@@ -370,7 +371,7 @@ class Listener(Resource[ListenerSpec]):
 
     def _figures(self) -> Counter[str]:
         core = self._core
-        parts = [listener.stats() for listener in tuple(self._retired)]
+        parts = [listener.stats() for listener in self._retired[:]]
         if core is not None:
             parts.append(core.stats())
         return total([self._past, *parts])

@@ -52,7 +52,8 @@ class Member(Resource[MemberSpec]):
     @property
     def stats(self) -> MemberStats:
         """Its counters now; they go on over `stop()` and `start()`."""
-        return MemberStats.of(self._figures())
+        with self._balancer._lock:
+            return MemberStats.of(self._figures())
 
     @property
     def checked(self) -> bool:
