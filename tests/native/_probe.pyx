@@ -10,14 +10,15 @@ from fastlb.core.atomics cimport (
 )
 from fastlb.core.clock cimport clock_now_ns
 from fastlb.core.health cimport health_reset, health_t
+from fastlb.core.loop cimport loop_open
 from fastlb.core.model cimport address_t
 from fastlb.core.probe cimport (
-    probe_add, probe_remove, probe_update, probes_free, probes_init, probes_open_limit, probes_start, probes_stop,
+    probe_add, probe_remove, probe_update, probes_close, probes_free, probes_init, probes_open_limit, probes_start, probes_stop,
 )
-from fastlb.core.probe_check cimport probe_first
+from fastlb.core.probe_check cimport probe_abandon, probe_begin, probe_first
 from fastlb.core.probe_http cimport probe_codes_add, probe_codes_t
 from fastlb.core.probe_target cimport (
-    probe_config_drop, probe_config_new, probe_config_t, probe_kind_t, probe_read, probe_result_t, probe_target_t,
+    PROBE_ECHO, probe_config_drop, probe_config_new, probe_config_t, probe_kind_t, probe_read, probe_result_t, probe_target_t,
     probe_view_t, probes_t,
 )
 from fastlb.core.sys.pthread cimport pthread_create, pthread_join, pthread_t
@@ -390,6 +391,28 @@ cdef class Worker:
             for i in range(3 * self.w.rounds):
                 late += counter_get(&self.w.owners[i].late)
         return late
+
+
+def abandoned_ping(str address):
+    """Whether a reply would find its target while the check is under way, and after it was abandoned."""
+    cdef Probes probes = Probes()
+    cdef probes_t *p = probes.p
+    cdef probe_target_t *t = <probe_target_t *>calloc(1, sizeof(probe_target_t))
+    cdef Config config = Config(PING)
+    t.fd = -1
+    t.config = config.c
+    t.address = parse_address(address, 0)
+    if loop_open(&p.loop) < 0:
+        raise OSError("loop_open")
+    probe_begin(p, t)
+    before = t.state == PROBE_ECHO and p.sequences[t.sequence] == t
+    probe_abandon(p, t)
+    after = p.sequences[t.sequence] == t
+    timer_disarm(&p.loop.timers, &t.timer)
+    probes_close(p)
+    free(t)
+    probes.free()
+    return before, after
 
 
 def open_limit():

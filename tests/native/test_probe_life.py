@@ -406,7 +406,11 @@ def test_ping_that_cannot_be_sent_fails_with_the_systems_reason(ping, probe, pro
     assert error in (errno.ENETUNREACH, errno.EACCES, errno.EINVAL)
 
 
-def test_removed_ping_target_is_not_missed_by_its_reply(ping, probe, probes):
+def test_reply_to_an_abandoned_ping_finds_nobody(ping, probe):
+    assert probe.abandoned_ping("127.0.0.1") == (True, False)
+
+
+def test_ping_targets_that_go_leave_the_others_alone(ping, probe, probes):
     config = probe.Config(probe.PING, 10)
     stays = probes.add("127.0.0.1", 0, config)
     for _ in range(50):
