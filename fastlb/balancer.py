@@ -217,34 +217,11 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
         return find("pool", self._who(), self.pools, key)
 
     def status_tree(self) -> dict[str, Any]:
-        """Statuses from top to bottom, as Octavia's API answers `GET …/status`; pools that no listener uses are
-        not in it."""
+        """Statuses from top to bottom, as Octavia's API answers `GET …/status`; pools that no listener uses are not
+        in it."""
+        from fastlb.document import status_tree
 
-        def head(one: Resource[Any]) -> dict[str, Any]:
-            return {
-                "id": one.id,
-                "name": one.name,
-                "operating_status": str(one.operating_status),
-                "provisioning_status": str(one.provisioning_status),
-            }
-
-        def pool_tree(pool: Pool) -> dict[str, Any]:
-            monitor = pool.health_monitor
-            return head(pool) | {
-                "health_monitor": None if monitor is None else head(monitor) | {"type": str(monitor.type)},
-                "members": [
-                    head(member) | {"address": member.address, "protocol_port": member.protocol_port}
-                    for member in pool.members
-                ],
-            }
-
-        with self._lock:
-            listeners = [
-                head(listener)
-                | {"pools": [] if listener.default_pool is None else [pool_tree(listener.default_pool)]}
-                for listener in self.listeners
-            ]
-            return {"statuses": {"loadbalancer": head(self) | {"listeners": listeners}}}
+        return status_tree(self)
 
     def to_dict(self) -> dict[str, Any]:
         """A fully-populated Octavia document, `{"loadbalancer": {…}}`, that `from_dict` (or Octavia) makes the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A load balancer as a document: the body of Octavia's fully-populated create, and back.
+"""A load balancer as a document: the body of Octavia's fully-populated create, and back; its statuses as a tree.
 
 A pool is defined once, at the load balancer or under a listener, and may be referred to by its name from
 elsewhere, before or after. Everything is checked by the same calls that create the objects one by one.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
     from fastlb.engine import Engine
     from fastlb.pool import Pool
+    from fastlb.resource import Resource
 
 
 def dump(balancer: "LoadBalancer") -> dict[str, Any]:
@@ -25,6 +26,36 @@ def dump(balancer: "LoadBalancer") -> dict[str, Any]:
         body["listeners"] = [listener.to_dict() for listener in balancer.listeners]
         body["pools"] = [pool.to_dict() | {"name": names[pool.id]} for pool in balancer.pools]
     return {"loadbalancer": body}
+
+
+def status_tree(balancer: "LoadBalancer") -> dict[str, Any]:
+    with balancer._lock:
+        listeners = [
+            _head(listener)
+            | {"pools": [] if listener.default_pool is None else [_pool_tree(listener.default_pool)]}
+            for listener in balancer.listeners
+        ]
+        return {"statuses": {"loadbalancer": _head(balancer) | {"listeners": listeners}}}
+
+
+def _pool_tree(pool: "Pool") -> dict[str, Any]:
+    monitor = pool.health_monitor
+    return _head(pool) | {
+        "health_monitor": None if monitor is None else _head(monitor) | {"type": str(monitor.type)},
+        "members": [
+            _head(member) | {"address": member.address, "protocol_port": member.protocol_port}
+            for member in pool.members
+        ],
+    }
+
+
+def _head(one: "Resource[Any]") -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "operating_status": str(one.operating_status),
+        "provisioning_status": str(one.provisioning_status),
+    }
 
 
 def load(
