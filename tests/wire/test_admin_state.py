@@ -113,7 +113,7 @@ def test_a_monitor_switched_off_makes_all_members_usable(balance, member):
     balancer = balance(
         dead,
         member(named("alive")),
-        monitor={"type": "TCP", "delay": 1, "timeout": 1, "max_retries": 1, "max_retries_down": 1},
+        monitor={"type": "TCP", "delay": 0.05, "timeout": 1, "max_retries": 1, "max_retries_down": 1},
     )
     balancer.members[0].wait_for(operating_status="ERROR", timeout=5)
     balancer.pool.health_monitor.admin_state_up = False

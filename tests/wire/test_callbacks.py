@@ -7,7 +7,7 @@ import time
 
 from fastlb.testing import Load, eventually
 
-MONITOR = {"type": "TCP", "delay": 1, "timeout": 1, "max_retries": 1, "max_retries_down": 1}
+MONITOR = {"type": "TCP", "delay": 0.05, "timeout": 1, "max_retries": 1, "max_retries_down": 1}
 
 
 def test_a_change_is_told_with_what_was_and_what_is(balance, member):

@@ -1,91 +1,89 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counters belong to objects: they add up, and no change sets them back."""
+"""Counters agree with what clients and members saw."""
 
-from fastlb.testing import Client, echo, eventually
-
-
-def test_load_balancer_listener_pool_and_member_add_up(balance, member):
-    balancer = balance(member(), member())
-    for _ in range(10):
-        assert balancer.client.get().status == 200
-    eventually(lambda: balancer.lb.stats.active_connections == 0)
-    lb, pool = balancer.lb.stats, balancer.pool.stats
-    assert lb == balancer.listener.stats
-    assert (lb.total_connections, lb.requests, lb.responses_2xx) == (10, 10, 10)
-    assert lb.bytes_in > 0
-    assert lb.bytes_out > 0
-    each = [one.stats for one in balancer.members]
-    assert [one.sessions for one in each] == [5, 5]
-    assert pool.sessions == pool.responses_2xx == 10
-    assert pool.bytes_out == sum(one.bytes_out for one in each)
-    assert lb.octavia() == {
-        "bytes_in": lb.bytes_in,
-        "bytes_out": lb.bytes_out,
-        "active_connections": 0,
-        "total_connections": 10,
-        "request_errors": 0,
-    }
+from fastlb.testing import eventually, http, in_turn, raw, request, response
 
 
-def test_no_change_sets_them_back(balance, member):
+def test_listener_counters_agree_with_the_bytes_on_the_wire(balance, member):
+    balancer = balance(member())
+    with balancer.client.connect() as conn:
+        for _ in range(10):
+            assert conn.request().status == 200
+        stats = balancer.listener.stats
+        assert stats.active_connections == 1
+        assert stats.requests == 10
+        assert stats.responses_2xx == 10
+        assert stats.bytes_in == 10 * len(request())
+        assert stats.bytes_out == len(conn.received)
+    eventually(lambda: balancer.listener.stats.active_connections == 0)
+    stats = balancer.lb.stats
+    assert stats.total_connections == 1
+    assert stats.request_errors == 0
+
+
+def test_member_counters_agree_with_the_member(balance, member):
     one = member()
     balancer = balance(one)
-    total = 0
-
-    def count():
-        nonlocal total
-        assert Client("127.0.0.1", balancer.listener.protocol_port).get().status == 200
-        total += 1
-        eventually(lambda: balancer.lb.stats.active_connections == 0)
-        assert balancer.lb.stats.requests == balancer.listener.stats.requests == total
-        assert balancer.pool.stats.sessions == total
-
-    count()
-    balancer.listener.admin_state_up = False
-    assert balancer.lb.stats.requests == total
-    balancer.listener.admin_state_up = True
-    count()
-    balancer.lb.admin_state_up = False
-    balancer.lb.admin_state_up = True
-    count()
-    balancer.lb.stop(0)
-    assert balancer.lb.stats.requests == total
-    assert balancer.members[0].stats.sessions == total
-    balancer.lb.start()
-    count()
-    balancer.members[0].update(weight=5)
-    balancer.pool.lb_algorithm = "MAGLEV"
-    count()
-    balancer.members[0].delete()
-    assert balancer.members[0].stats.sessions == balancer.pool.stats.sessions == total
-    balancer.pool.create_member(one.address, one.port)
-    count()
-
-
-def test_what_is_deleted_stays_in_the_sum(balance, member):
-    balancer = balance(member())
-    second = balancer.lb.create_listener(protocol="HTTP", protocol_port=0, default_pool=balancer.pool)
-    assert balancer.client.get().status == 200
-    assert Client("127.0.0.1", second.protocol_port).get().status == 200
-    second.delete()
-    assert balancer.lb.stats.requests == 2
-    assert second.stats.requests == 1
-    balancer.lb.stop(0)
-    assert balancer.lb.stats.requests == 2
-
-
-def test_sessions_that_outlive_their_objects_are_counted_to_the_end(balance, member):
-    one = member(echo)
-    balancer = balance(one, protocol="TCP")
     with balancer.client.connect() as conn:
-        conn.send(b"x" * 10).expect(b"x" * 10)
-        balancer.members[0].delete()
-        balancer.listener.delete()
-        conn.send(b"y" * 100).expect(b"y" * 100)
-        eventually(lambda: balancer.lb.stats.bytes_out == 110)
-        assert balancer.lb.stats.active_connections == 1
-        assert balancer.pool.stats.active == 1
-        eventually(lambda: balancer.pool.stats.bytes_in == 110)
-    eventually(lambda: balancer.lb.stats.active_connections == 0)
-    balancer.lb.stop(0)
-    assert balancer.lb.stats.bytes_out == balancer.pool.stats.bytes_out == 110
+        for _ in range(10):
+            assert conn.request(method="POST", body=b"x" * 100).status == 200
+        stats = balancer.members[0].stats
+        assert stats.sessions == 10
+        assert stats.active == 0
+        assert stats.responses_2xx == 10
+        assert stats.connects == len(one.connections)
+        assert stats.reuses == 10 - len(one.connections)
+        assert stats.bytes_in == len(one.received)
+        assert stats.bytes_out == 10 * len(response())
+        assert stats.connections == len(one.open_connections)
+
+
+def test_errors_are_counted_where_they_belong(balance, member):
+    balancer = balance(member(in_turn(raw(b"nonsense\r\n\r\n"), http())))
+    with balancer.client.connect() as conn:
+        assert conn.send(b"nonsense\r\n\r\n").read_response().status == 400
+    assert balancer.client.request(method="POST", body=b"x").status == 502
+    stats = balancer.listener.stats
+    assert stats.request_errors == 1
+    assert stats.responses_4xx == 1
+    assert stats.responses_5xx == 1
+    assert balancer.members[0].stats.response_errors == 1
+
+
+def test_refused_connects_and_the_way_on_are_counted(balance, member):
+    balancer = balance(member().refuse(), member())
+    for _ in range(4):
+        assert balancer.client.get().status == 200
+    dead, alive = (one.stats for one in balancer.members)
+    assert dead.connect_errors == dead.retries >= 2
+    assert alive.responses_2xx == 4
+    assert dead.active == alive.active == 0
+
+
+def test_all_kinds_of_answers_are_counted_by_their_hundred(balance, member):
+    statuses = iter([200, 204, 301, 404, 500, 599, 799])
+    one = member(
+        http(lambda message: response(None if message.target == "/e" else b"", status=next(statuses)))
+    )
+    balancer = balance(one)
+    with balancer.client.connect() as conn:
+        for _ in range(7):
+            conn.request()
+    stats = balancer.listener.stats
+    counted = (
+        stats.responses_2xx,
+        stats.responses_3xx,
+        stats.responses_4xx,
+        stats.responses_5xx,
+        stats.responses_other,
+    )
+    assert counted == (2, 1, 1, 2, 1)
+
+
+def test_counters_survive_a_deleted_member_and_listener(balance, member):
+    balancer = balance(member())
+    assert balancer.client.get().status == 200
+    balancer.members[0].delete()
+    assert balancer.pool.stats.responses_2xx == 1
+    balancer.listener.delete()
+    eventually(lambda: balancer.lb.stats.requests == 1)

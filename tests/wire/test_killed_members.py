@@ -5,7 +5,7 @@ import pytest
 
 from fastlb.testing import LoadProcess, MemberProcess, eventually
 
-MONITOR = {"type": "TCP", "delay": 1, "timeout": 1, "max_retries": 1, "max_retries_down": 1}
+MONITOR = {"type": "TCP", "delay": 0.05, "timeout": 1, "max_retries": 1, "max_retries_down": 1}
 
 
 @pytest.fixture
