@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from fastlb.core.atomics cimport counter_get, counter_set, flag_get, flag_set, pointer_get, pointer_set
+from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_get, flag_set, pointer_get, pointer_set
 from fastlb.core.bytes cimport span_t
 from fastlb.core.engine cimport (
     ENGINE_ADDRESSES, ENGINE_WORKERS, engine_bind, engine_close, engine_cut, engine_listen, engine_memory, engine_new_id, engine_open,
@@ -123,6 +123,30 @@ cdef void _report(void *owner, bint up, const probe_result_t *result) noexcept n
         events_put(
             &watch.engine.events, NATIVE_MEMBER_UP if up else NATIVE_MEMBER_DOWN, watch.member.id, result.code,
             result.at_ns)
+
+
+# The counters of a shard, in the order of its struct (model.pxd).
+_FAMILIES = ("responses_1xx", "responses_2xx", "responses_3xx", "responses_4xx", "responses_5xx", "responses_other")
+_MEMBER_FIGURES = (
+    "active", "sessions", "bytes_in", "bytes_out", "connects", "connect_errors", "reuses", "retries", "response_errors",
+    "client_aborts", "member_aborts", *_FAMILIES, "connections", "response_ns",
+)
+_LISTENER_FIGURES = (
+    "active", "connections", "requests", "bytes_in", "bytes_out", "request_errors", "denied", *_FAMILIES, "own_answers",
+)
+
+
+cdef dict _figures(tuple names, const char *first, size_t stride, uint32_t shards):
+    """Each counter summed over all shards; `first` is the first counter of the first shard."""
+    cdef int64_t total
+    cdef uint32_t i, shard
+    cdef dict found = {}
+    for i in range(<uint32_t>len(names)):
+        total = 0
+        for shard in range(shards):
+            total += counter_get(<const counter_t *>(first + shard * stride) + i)
+        found[names[i]] = total
+    return found
 
 
 cdef class Core:
@@ -359,29 +383,8 @@ cdef class CoreMember:
         return htons(self.member.address.ip.sin6_port)
 
     def stats(self):
-        cdef member_shard_t total
-        cdef member_shard_t *s
-        cdef uint32_t i
-        cdef int64_t idle = 0
-        cdef dict found = dict.fromkeys(_MEMBER_FIGURES, 0)
-        for i in range(self.member.workers):
-            s = &self.member.shards[i]
-            found["active"] += counter_get(&s.active)
-            found["sessions"] += counter_get(&s.sessions)
-            found["bytes_in"] += counter_get(&s.bytes_in)
-            found["bytes_out"] += counter_get(&s.bytes_out)
-            found["connects"] += counter_get(&s.connects)
-            found["connect_errors"] += counter_get(&s.connect_errors)
-            found["reuses"] += counter_get(&s.reuses)
-            found["retries"] += counter_get(&s.retries)
-            found["response_errors"] += counter_get(&s.response_errors)
-            found["client_aborts"] += counter_get(&s.client_aborts)
-            found["member_aborts"] += counter_get(&s.member_aborts)
-            found["connections"] += counter_get(&s.connections)
-            found["response_ns"] += counter_get(&s.response_ns)
-            for k in range(6):
-                found[_FAMILIES[k]] += counter_get(&s.responses[<int>k])
-        return found
+        return _figures(
+            _MEMBER_FIGURES, <const char *>&self.member.shards[0].active, sizeof(member_shard_t), self.member.workers)
 
     def probe(self):
         """The last check as a dict, None if it is not probed: code, error (errno), status, duration_ns, passed, failed."""
@@ -393,13 +396,6 @@ cdef class CoreMember:
             "up": bool(view.up), "code": <int>view.code, "error": view.error, "status": view.status,
             "duration_ns": view.duration_ns, "passed": view.passed, "failed": view.failed,
         }
-
-
-_FAMILIES = ("responses_1xx", "responses_2xx", "responses_3xx", "responses_4xx", "responses_5xx", "responses_other")
-_MEMBER_FIGURES = (
-    "active", "sessions", "bytes_in", "bytes_out", "connects", "connect_errors", "reuses", "retries", "response_errors",
-    "client_aborts", "member_aborts", "connections", "response_ns", *_FAMILIES,
-)
 
 
 cdef class CorePool:
@@ -718,27 +714,9 @@ cdef class CoreListener:
         return cut
 
     def stats(self):
-        cdef listener_shard_t *s
-        cdef uint32_t i
-        cdef dict found = dict.fromkeys(_LISTENER_FIGURES, 0)
-        for i in range(self.listener.workers):
-            s = &self.listener.shards[i]
-            found["active"] += counter_get(&s.active)
-            found["connections"] += counter_get(&s.connections)
-            found["requests"] += counter_get(&s.requests)
-            found["bytes_in"] += counter_get(&s.bytes_in)
-            found["bytes_out"] += counter_get(&s.bytes_out)
-            found["request_errors"] += counter_get(&s.request_errors)
-            found["denied"] += counter_get(&s.denied)
-            found["own_answers"] += counter_get(&s.own_answers)
-            for k in range(6):
-                found[_FAMILIES[k]] += counter_get(&s.responses[<int>k])
-        return found
-
-
-_LISTENER_FIGURES = (
-    "active", "connections", "requests", "bytes_in", "bytes_out", "request_errors", "denied", "own_answers", *_FAMILIES,
-)
+        return _figures(
+            _LISTENER_FIGURES, <const char *>&self.listener.shards[0].active, sizeof(listener_shard_t),
+            self.listener.workers)
 
 
 def schedule(int algorithm, weights, uint64_t picks, clients, uint64_t hold, uint64_t seed):
