@@ -40,6 +40,7 @@ from fastlb.core.roster cimport (
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_init, snapshots_pending, snapshots_t
 from fastlb.core.sys.epoll cimport close
 from fastlb.core.sys.socket cimport AF_INET, AF_INET6, htons, inet_pton, sockaddr_in
+from fastlb.core.worker cimport worker_t
 
 import os
 
@@ -125,7 +126,10 @@ cdef void _report(void *owner, bint up, const probe_result_t *result) noexcept n
             result.at_ns)
 
 
-# The counters of a shard, in the order of its struct (model.pxd).
+# The counters of a shard or a worker, in the order of its struct (model.pxd, context.pxd).
+_WORKER_FIGURES = (
+    "loop_turns", "accept_emfile", "connect_emfile", "sessions", "member_connections", "spliced_bytes",
+)
 _FAMILIES = ("responses_1xx", "responses_2xx", "responses_3xx", "responses_4xx", "responses_5xx", "responses_other")
 _MEMBER_FIGURES = (
     "active", "sessions", "bytes_in", "bytes_out", "connects", "connect_errors", "reuses", "retries", "response_errors",
@@ -227,26 +231,12 @@ cdef class Core:
 
     def counters(self):
         cdef engine_t *e = self.engine
-        cdef int64_t turns = 0, emfile = 0, connect_emfile = 0, sessions = 0, upstreams = 0, spliced = 0
-        cdef uint32_t i
+        cdef dict found = dict.fromkeys(_WORKER_FIGURES, 0)
         if e.running:
-            for i in range(e.count):
-                turns += counter_get(&e.workers[i].c.turns)
-                emfile += counter_get(&e.workers[i].c.accept_emfile)
-                connect_emfile += counter_get(&e.workers[i].c.connect_emfile)
-                sessions += counter_get(&e.workers[i].c.live_sessions)
-                upstreams += counter_get(&e.workers[i].c.live_upstreams)
-                spliced += counter_get(&e.workers[i].c.spliced_bytes)
-        return {
-            "loop_turns": turns,
-            "accept_emfile": emfile,
-            "connect_emfile": connect_emfile,
-            "sessions": sessions,
-            "member_connections": upstreams,
-            "spliced_bytes": spliced,
-            "events_dropped": counter_get(&e.events.dropped),
-            "snapshots_pending": snapshots_pending(&e.snapshots),
-        }
+            found = _figures(_WORKER_FIGURES, <const char *>&e.workers[0].c.turns, sizeof(worker_t), e.count)
+        found["events_dropped"] = counter_get(&e.events.dropped)
+        found["snapshots_pending"] = snapshots_pending(&e.snapshots)
+        return found
 
 
 cdef class CoreMember:
@@ -255,12 +245,16 @@ cdef class CoreMember:
     cdef member_t *member                # counted
     cdef CorePool pool
     cdef watch_t *watch
+    cdef str address
+    cdef int port
     cdef bint removed
 
     def __cinit__(self, CorePool pool, str address, int port, int weight, bint backup, bint admin_up):
         cdef member_t *m
         cdef bytes key
         self.pool = pool
+        self.address = address
+        self.port = port
         self.removed = True                                          # until it is in the pool
         m = <member_t *>calloc(1, sizeof(member_t))
         self.watch = <watch_t *>calloc(1, sizeof(watch_t))
@@ -368,19 +362,9 @@ cdef class CoreMember:
     def set_monitor_address(self, str address, port):
         """None: the member's own."""
         cdef address_t where
-        _read_address(&where, self.own_address() if address is None else address, self.own_port() if port is None else port)
+        _read_address(&where, self.address if address is None else address, self.port if port is None else port)
         self.watch.address = where
         self.rewatch()
-
-    cdef str own_address(self):
-        cdef sockaddr_in *v4 = <sockaddr_in *>&self.member.address.ip
-        import socket
-        if self.member.address.ip.sin6_family == AF_INET:
-            return socket.inet_ntop(socket.AF_INET, (<uint8_t *>&v4.sin_addr)[:4])
-        return socket.inet_ntop(socket.AF_INET6, (<uint8_t *>&self.member.address.ip.sin6_addr)[:16])
-
-    cdef int own_port(self):
-        return htons(self.member.address.ip.sin6_port)
 
     def stats(self):
         return _figures(
@@ -510,7 +494,7 @@ cdef class CorePool:
         cdef CoreMember one
         cdef pool_t *pool = self.pool
         if monitor is not None:
-            config = _probe_config(monitor)
+            config = _probe_config(monitor, {":" in (<CoreMember>one).address for one in self.members})
         self.monitor = config
         try:
             for one in self.members:
@@ -541,7 +525,8 @@ cdef span_t _span(bytes text) noexcept:
     return span
 
 
-cdef probe_config_t *_probe_config(dict monitor) except NULL:
+cdef probe_config_t *_probe_config(dict monitor, set families) except NULL:
+    """`families`: whether addresses to be probed are IPv6, for PING's right to send."""
     cdef probe_codes_t codes
     cdef uint8_t request[8192]
     cdef int length = 0
@@ -564,9 +549,10 @@ cdef probe_config_t *_probe_config(dict monitor) except NULL:
         for code in monitor["expected_codes"]:
             probe_codes_add(&codes, code, code)
     elif kind == PROBE_PING:
-        error = probe_ping_available(AF_INET)
-        if error:
-            _fail(error)
+        for v6 in families or {False}:
+            error = probe_ping_available(AF_INET6 if v6 else AF_INET)
+            if error:
+                _fail(error)
     config = probe_config_new(
         kind, <uint64_t>(monitor["delay_s"] * scale), <uint64_t>(monitor["timeout_s"] * scale),
         <uint64_t>(monitor["connect_timeout_s"] * scale), monitor["rise"], monitor["fall"], request, length, &codes)
