@@ -196,3 +196,12 @@ def test_closed_things_leave_no_descriptor():
     with Member() as member, FullMember(), MemberProcess():
         client_of(member).get()
     assert testing.open_descriptors() == before
+
+
+def test_a_load_process_counts_requests_and_says_what_failed():
+    with MemberProcess("one") as member, testing.LoadProcess(client_of(member), clients=2) as load:
+        load.wait_requests(50)
+        member.kill()
+        load.wait_requests(5)
+    assert load.bodies["one"] >= 50
+    assert any("refused" in failure for failure in load.failures)

@@ -9,16 +9,17 @@ from fastlb.testing import echo, eventually, request
 def test_a_client_above_the_limit_waits_and_is_served_when_one_leaves(balance, member):
     one = member()
     balancer = balance(one, listener={"connection_limit": 2})
-    first, second, third = (balancer.client.connect() for _ in range(3))
-    with second, third:
+    first, second = balancer.client.connect(), balancer.client.connect()
+    with second:
         with first:
             assert first.request("/1").status == 200
             assert second.request("/2").status == 200
-            third.send(request("/3"))
+            third = balancer.client.connect().send(request("/3"))
             assert not third.pending(0.2)
             assert one.targets == ["/1", "/2"]
             assert second.request("/4").status == 200
         assert third.read_response().status == 200
+    third.close()
     assert one.targets == ["/1", "/2", "/4", "/3"]
 
 
@@ -47,12 +48,13 @@ def test_the_limit_is_one_for_all_workers(balance, member, limit):
 
 def test_a_raised_limit_lets_the_waiting_in(balance, member):
     balancer = balance(member(), listener={"connection_limit": 1})
-    with balancer.client.connect() as first, balancer.client.connect() as second:
+    with balancer.client.connect() as first:
         assert first.request().status == 200
-        second.send(request())
-        assert not second.pending(0.1)
-        balancer.listener.connection_limit = 2
-        assert second.read_response().status == 200
+        with balancer.client.connect() as second:
+            second.send(request())
+            assert not second.pending(0.1)
+            balancer.listener.connection_limit = 2
+            assert second.read_response().status == 200
 
 
 def test_a_lowered_limit_cuts_nobody(balance, member):
