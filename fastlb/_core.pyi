@@ -32,6 +32,8 @@ class Core:
         threads."""
     def wait_events(self, timeout_s: float) -> list[tuple[int, int, int, int]]:
         """(kind, object id, value, monotonic time in ns); empty on timeout or `wake`."""
+    def abandon(self) -> None:
+        """In a forked child, once: give the descriptors up. Nothing of this core may be used, or freed, after it."""
     def wake(self) -> None: ...
     def counters(self) -> dict[str, int]: ...
 

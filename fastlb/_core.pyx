@@ -13,8 +13,8 @@ from libc.string cimport memcpy, memset
 from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_get, flag_set, pointer_get, pointer_set
 from fastlb.core.bytes cimport span_t
 from fastlb.core.engine cimport (
-    ENGINE_ADDRESSES, ENGINE_WORKERS, engine_bind, engine_close, engine_cut, engine_listen, engine_memory, engine_new_id, engine_open,
-    engine_purge, engine_sessions, engine_start, engine_stop, engine_t, engine_unlisten,
+    ENGINE_ADDRESSES, ENGINE_WORKERS, engine_abandon, engine_bind, engine_close, engine_cut, engine_listen, engine_memory,
+    engine_new_id, engine_open, engine_purge, engine_sessions, engine_start, engine_stop, engine_t, engine_unlisten,
 )
 from fastlb.core.events cimport EVENT_MEMBER_DOWN as NATIVE_MEMBER_DOWN, EVENT_MEMBER_UP as NATIVE_MEMBER_UP
 from fastlb.core.events cimport event_t, events_put, events_take, events_wake
@@ -212,6 +212,10 @@ cdef class Core:
         with nogil:
             cut = engine_stop(self.engine, grace_ms)
         return cut
+
+    def abandon(self):
+        """In a forked child, once: give the descriptors up. Nothing of this core may be used, or freed, after it."""
+        engine_abandon(self.engine)
 
     def wait_events(self, double timeout_s):
         cdef event_t events[64]

@@ -284,6 +284,8 @@ def _abandon_all() -> None:
     for engine in list(_engines):
         engine._forked = parent
         engine._lock = threading.RLock()
+        if engine._core is not None:
+            engine._core.abandon()
         left.append(engine._core)
         for balancer in engine._balancers:
             left += balancer._abandon(parent)

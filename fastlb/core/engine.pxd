@@ -3,7 +3,9 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
+from fastlb.core.accept cimport listening_t
 from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_set
+from fastlb.core.context cimport session_t, upstream_t
 from fastlb.core.events cimport events_close, events_open, events_t
 from fastlb.core.hash cimport hash_mix
 from fastlb.core.model cimport address_t, listener_t
@@ -149,6 +151,36 @@ cdef inline int64_t engine_stop(engine_t *e, uint64_t grace_ms) noexcept nogil:
         snapshot_reclaim(&e.snapshots)
     pthread_mutex_unlock(&e.mutex)
     return cut
+
+
+cdef inline void engine_abandon(engine_t *e) noexcept nogil:
+    """In a forked child: close its copies of the descriptors, so that ports and connections are the parent's alone.
+
+    No thread of the engine is here, and one may have held a lock: nothing else may be done with it in this process.
+    """
+    cdef worker_t *w
+    cdef listening_t *listening
+    cdef session_t *s
+    cdef upstream_t *up
+    cdef uint32_t i
+    if not e.running:
+        return
+    for i in range(e.count):
+        w = &e.workers[i]
+        listening = <listening_t *>w.c.listenings
+        while listening != NULL:
+            close(listening.conn.fd)
+            listening = listening.next
+        s = w.c.sessions
+        while s != NULL:
+            close(s.client.fd)
+            s = s.next
+        up = w.c.upstreams
+        while up != NULL:
+            close(up.conn.fd)
+            up = up.next
+        close(w.c.loop.epoll_fd)
+        close(w.wake.fd)
 
 
 cdef inline void engine_purge(engine_t *e, void *member) noexcept nogil:

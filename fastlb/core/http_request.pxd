@@ -6,7 +6,7 @@ stay there (`held`) until its response begins: the request can be sent to anothe
 connection.  Nothing is taken from the input while a connect is under way.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from fastlb.core.atomics cimport counter_bump, flag_get
 from fastlb.core.buffer cimport BUFFER_LARGE, BUFFER_SMALL
 from fastlb.core.bytes cimport span_t
@@ -34,6 +34,7 @@ cdef enum:
     REQUEST_TARGET_BYTES = 8000  # 414 above; RFC 9110 section 4.1
     REQUEST_FIELDS = 100         # 431 above; HAProxy and Envoy 100
     REQUEST_UNWATCHED_MS = 100   # how long a client's first request may be out before epoll watches the client
+    REQUEST_JOINED_BYTES = 2048  # of a body that is sent together with its head
     REQUEST_BODY_TURNS = 16      # pieces for one event before others have their turn
 
 cdef enum request_verdict_t:
@@ -131,6 +132,7 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
             pieces[1].iov_len = body
             count = 2
     total = <uint32_t>pieces[0].iov_len + body
+    count = pieces_join(pieces, count, total)
     while True:
         if s.up == NULL:
             verdict = upstream_attach(c, s, on_member, fresh)
@@ -288,6 +290,20 @@ cdef inline int request_body(context_t *c, session_t *s) noexcept nogil:
             counter_bump(&mine.bytes_in, n)
         elif n != -EAGAIN:
             return REQUEST_ENDED
+
+
+cdef inline uint32_t pieces_join(iovec *pieces, uint32_t count, uint32_t total) noexcept nogil:
+    """Copy small pieces behind the first, which lies in context.scratch: one buffer costs the kernel less than a vector."""
+    cdef uint8_t *end
+    cdef uint32_t i
+    if count == 1 or total - pieces[0].iov_len > REQUEST_JOINED_BYTES:
+        return count
+    end = <uint8_t *>pieces[0].iov_base + pieces[0].iov_len
+    for i in range(1, count):
+        memcpy(end, pieces[i].iov_base, pieces[i].iov_len)
+        end += pieces[i].iov_len
+    pieces[0].iov_len = total
+    return 1
 
 
 cdef inline uint32_t chunk_pieces(

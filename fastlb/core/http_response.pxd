@@ -26,7 +26,7 @@ from fastlb.core.http1_body cimport (
 from fastlb.core.http1_write cimport (
     HTTP1_CONN_CLOSE, HTTP1_CONN_DEFAULT, HTTP1_CONN_KEEP_ALIVE, HTTP1_CONN_UPGRADE, http1_write_response,
 )
-from fastlb.core.http_request cimport REQUEST_FIELDS, REQUEST_HEAD_BYTES, REQUEST_TARGET_BYTES, chunk_pieces
+from fastlb.core.http_request cimport REQUEST_FIELDS, REQUEST_HEAD_BYTES, REQUEST_TARGET_BYTES, chunk_pieces, pieces_join
 from fastlb.core.model cimport listener_shard_t, member_shard_t
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_WAIT, relay_splice,
@@ -167,6 +167,7 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
     total = 0
     for i in range(count):
         total += <uint32_t>pieces[i].iov_len
+    count = pieces_join(pieces, count, total)
     family = head.status // 100
     if family < 1 or family > 5:
         family = 6

@@ -100,3 +100,33 @@ print("parent done")
 """
     )
     assert out == "parent done\n"
+
+
+def test_a_forked_child_holds_no_port_and_no_connection_of_its_parent(child):
+    out = child(
+        PROLOGUE
+        + """
+idle = client.connect()
+assert idle.request().status == 200
+hold, let_go = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.close(let_go)
+    os.read(hold, 1)
+    os._exit(0)
+port = listener.protocol_port
+lb.close()
+assert idle.ended() in ("closed", "reset")
+idle.close()
+with fastlb.LoadBalancer(name="web", vip_address="127.0.0.1", drain_timeout=0) as lb:
+    listener = lb.create_listener(protocol="HTTP", protocol_port=port)
+    listener.create_pool(protocol="HTTP", lb_algorithm="ROUND_ROBIN").create_member(member.address, member.port)
+    with client.connect() as conn:
+        assert conn.request().status == 200
+os.close(let_go)
+assert os.waitpid(pid, 0)[1] == 0
+member.close()
+print("parent done")
+"""
+    )
+    assert out == "parent done\n"
