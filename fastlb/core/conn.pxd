@@ -14,7 +14,8 @@ from fastlb.core.buffer cimport BUFFER_LARGE, BUFFER_SMALL, buffer_compact, buff
 from fastlb.core.loop cimport loop_add, loop_t
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, close, errno
 from fastlb.core.sys.socket cimport (
-    MSG_NOSIGNAL, SHUT_WR, SO_LINGER, SOL_SOCKET, iovec, linger, msghdr, recv, send, sendmsg, setsockopt, shutdown, socklen_t,
+    MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, iovec, linger, msghdr, recv, send, sendmsg, setsockopt, shutdown,
+    socklen_t,
 )
 from fastlb.core.timers cimport timer_disarm, timer_t
 
@@ -167,6 +168,18 @@ cdef inline int64_t conn_read(loop_t *loop, conn_t *conn, uint32_t size_hint) no
     conn.eof = 1
     conn.readable = 0
     return n
+
+
+cdef inline bint conn_quiet(conn_t *conn) noexcept nogil:
+    """Has the peer said nothing that was not read, not even its end? Asks the kernel only where the last read took all that it
+    had room for: what came with it was told in the same event."""
+    cdef uint8_t byte
+    if not conn.readable:
+        return 1
+    if recv(conn.fd, &byte, 1, MSG_PEEK) >= 0 or errno != EAGAIN:
+        return 0
+    conn.readable = 0
+    return 1
 
 
 cdef inline void conn_drop_output(loop_t *loop, conn_t *conn) noexcept nogil:

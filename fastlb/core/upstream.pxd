@@ -7,7 +7,8 @@ rest and another round, up to Octavia's three retries; the protocol decides what
 from libc.stdint cimport uint32_t
 from fastlb.core.atomics cimport counter_bump, flag_get
 from fastlb.core.conn cimport (
-    CONN_MEMBER, EINPROGRESS, EMFILE, ENFILE, ENOMEM, conn_close, conn_event_f, conn_held, conn_reset, conn_t, conn_watch,
+    CONN_MEMBER, EINPROGRESS, EMFILE, ENFILE, ENOMEM, conn_close, conn_event_f, conn_held, conn_quiet, conn_reset, conn_t,
+    conn_watch,
 )
 from fastlb.core.context cimport (
     SESSION_TRIES, context_t, member_shard, session_conf, session_t, upstream_t,
@@ -257,7 +258,7 @@ cdef inline void upstream_detach(context_t *c, session_t *s, bint keep) noexcept
     shard = member_shard(c, up.member)
     if (not keep or c.draining or up.conn.failed or up.conn.eof or up.conn.hup or up.conn.shut
             or up.conn.out_first != NULL or conn_held(&up.conn) or flag_get(&up.member.leaving)
-            or shard.idle_count >= UPSTREAM_IDLE_LIMIT):
+            or shard.idle_count >= UPSTREAM_IDLE_LIMIT or not conn_quiet(&up.conn)):
         upstream_drop(c, up, 0)
         return
     if not conn_watch(&c.loop, &up.conn):
