@@ -29,7 +29,7 @@ from fastlb.core.http_response cimport (
     RESPONSE_AGAIN, RESPONSE_BROKEN, RESPONSE_CLIENT_GONE, RESPONSE_DONE, RESPONSE_TUNNEL, RESPONSE_WAIT, response_step,
 )
 from fastlb.core.model cimport listener_conf_t
-from fastlb.core.relay cimport relay_release_pipes
+from fastlb.core.relay cimport RELAY_TO_CLIENT, relay_release_pipes
 from fastlb.core.session cimport session_close
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from fastlb.core.tcp_relay cimport tcp_connected, tcp_drive, tcp_on_client, tcp_on_member, tcp_on_timeout
@@ -158,7 +158,7 @@ cdef inline void http_drive(context_t *c, session_t *s) noexcept nogil:
 cdef inline uint64_t http_deadline_ms(session_t *s, const listener_conf_t *conf, bint *on_client) noexcept nogil:
     """When the exchange has waited too long, and for whom it waits."""
     on_client[0] = 1
-    if s.client.out_first != NULL:
+    if s.client.out_first != NULL or (s.pipes[RELAY_TO_CLIENT] != NULL and s.pipes[RELAY_TO_CLIENT].held):
         return s.client_active_ms + conf.timeout_client_data_ms      # it does not read
     if not s.request_sent and not s.request_failed and s.up.conn.out_first == NULL:
         return s.client_active_ms + conf.timeout_client_data_ms      # it does not send

@@ -287,6 +287,7 @@ cdef inline int request_body(context_t *c, session_t *s) noexcept nogil:
         turns += 1
         n = conn_read(&c.loop, &s.client, BUFFER_LARGE)
         if n > 0:
+            s.client_active_ms = c.loop.now_ms                       # it may have waited for the member until now
             counter_bump(&mine.bytes_in, n)
         elif n != -EAGAIN:
             return REQUEST_ENDED

@@ -177,6 +177,7 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
     counter_bump(&mine.bytes_out, total)
     counter_bump(&theirs.bytes_out, length + consumed)
     s.response_started = 1
+    s.client_active_ms = c.loop.now_ms
     if s.held:
         conn_use(&c.loop, &s.client, s.held)
         s.held = 0
@@ -214,6 +215,7 @@ cdef inline int response_piece(context_t *c, session_t *s, uint32_t held) noexce
     counter_bump(&member_shard(c, up.member).bytes_out, consumed)
     if verdict == HTTP1_BODY_DONE:
         s.response_done = 1
+    s.client_active_ms = c.loop.now_ms                               # its time runs from what it is given
     if count and conn_send(&c.loop, &s.client, pieces, count, total) < 0:
         return RESPONSE_CLIENT_GONE
     conn_use(&c.loop, &up.conn, consumed)
