@@ -35,6 +35,7 @@ cdef enum:
     REQUEST_FIELDS = 100         # 431 above; HAProxy and Envoy 100
     REQUEST_UNWATCHED_MS = 100   # how long a client's first request may be out before epoll watches the client
     REQUEST_JOINED_BYTES = 2048  # of a body that is sent together with its head
+    REQUEST_CLOSING_IDLE_MS = 100  # how long an idle client of a closed listener may still ask
     REQUEST_BODY_TURNS = 16      # pieces for one event before others have their turn
 
 cdef enum request_verdict_t:
@@ -53,9 +54,8 @@ cdef inline void request_limits(http1_limits_t *limits) noexcept nogil:
 
 cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
     """Read until a head is complete: REQUEST_READY, _WAIT, _ENDED or _REFUSED."""
-    cdef listener_conf_t *conf
     cdef http1_limits_t limits
-    cdef uint32_t held
+    cdef uint32_t held, patience
     cdef int64_t n
     cdef int verdict
     if s.client.out_first != NULL:
@@ -64,6 +64,7 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
         if verdict < 0:
             return REQUEST_ENDED
         if verdict == 0:
+            timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + session_conf(s).timeout_client_data_ms)
             return REQUEST_WAIT
     while True:
         held = conn_held(&s.client)
@@ -97,8 +98,10 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
     if s.phase == PHASE_HEAD:
         timer_arm(&c.loop.timers, &s.client.timer, s.head_deadline_ms)
     else:
-        conf = session_conf(s)
-        timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + conf.timeout_client_data_ms)
+        patience = session_conf(s).timeout_client_data_ms
+        if (c.draining or flag_get(&s.listener.closing)) and patience > REQUEST_CLOSING_IDLE_MS:
+            patience = REQUEST_CLOSING_IDLE_MS
+        timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + patience)
     return REQUEST_WAIT
 
 

@@ -13,6 +13,7 @@ from fastlb.core.conn cimport (
     CONN_CLIENT, CONN_LISTENER, CONN_MEMBER, CONN_TIMEOUT, CONN_WAKE, ENOMEM, conn_close, conn_held, conn_of_timer, conn_t,
 )
 from fastlb.core.context cimport PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
+from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
 from fastlb.core.lifetime cimport listener_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time
 from fastlb.core.model cimport listener_t, member_t
@@ -31,9 +32,6 @@ from fastlb.core.sys.pthread cimport (
 )
 from fastlb.core.timers cimport timer_arm, timer_t, timers_turn, timers_wait_ms
 from fastlb.core.upstream cimport upstream_abort, upstream_drop, upstream_free, upstream_on_idle, upstream_purge
-
-cdef enum:
-    WORKER_CLOSING_IDLE_MS = 100    # how long an idle client of a closed listener may still ask
 
 cdef enum order_kind_t:
     ORDER_LISTEN = 1             # object: listener, fd: its socket
@@ -162,7 +160,7 @@ cdef inline void worker_close_idle(context_t *c, listener_t *listener, bint at_o
             if at_once and not s.client.readable:
                 session_close(c, s, 0)
             else:
-                timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + WORKER_CLOSING_IDLE_MS)
+                timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + REQUEST_CLOSING_IDLE_MS)
         s = following
 
 
