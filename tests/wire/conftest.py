@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 import fastlb
-from fastlb.testing import Client, Member, eventually, open_descriptors, threads
+from fastlb.testing import Client, Member, eventually, open_descriptors, resident_bytes, threads
 
 WORKERS = 2
 
@@ -48,6 +48,21 @@ def engine(request, nothing_stays_behind):
     engine = fastlb.Engine(workers=marker.args[0] if marker else WORKERS)
     yield engine
     engine.stop(0)
+
+
+@pytest.fixture
+def spent_memory():
+    """`spent = spent_memory()`, and later `spent()`: by how many bytes the process has grown since.
+
+    Sanitizers hold freed memory back, so that a use of it is seen: their builds count as not growing.
+    """
+
+    def begin():
+        before = resident_bytes()
+        sanitized = os.environ.get("FASTLB_BUILD") in ("asan", "tsan")
+        return lambda: 0 if sanitized else resident_bytes() - before
+
+    return begin
 
 
 @dataclasses.dataclass
@@ -147,6 +162,12 @@ def child_environment():
         **os.environ,
         "PYTHONPATH": os.pathsep.join([place, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
     }
+
+
+@pytest.fixture
+def plain_environment():
+    """The environment of a program that is not ours: without a sanitizer that was preloaded for us."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 @pytest.fixture

@@ -12,10 +12,14 @@ from fastlb.testing import MemberProcess, http, http_echo, named, response
 
 
 @pytest.fixture
-def run(program):
+def run(program, plain_environment):
     def go(name, *arguments, timeout=60):
         result = subprocess.run(
-            [program(name), *map(str, arguments)], capture_output=True, text=True, timeout=timeout
+            [program(name), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=plain_environment,
         )
         assert result.returncode == 0, f"{name}: {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result.stdout

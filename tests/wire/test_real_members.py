@@ -21,7 +21,7 @@ class Server:
 
     address = "127.0.0.1"
 
-    def __init__(self, command, port, environment=None):
+    def __init__(self, command, port, environment):
         self.port = port
         self.process = subprocess.Popen(
             [str(word) for word in command],
@@ -50,7 +50,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def nginx(program, folder):
+def nginx(program, folder, plain_environment):
     path, servers = program("nginx"), []
 
     def start(extra=""):
@@ -77,7 +77,7 @@ def nginx(program, folder):
                 """
             )
         )
-        servers.append(Server([path, "-p", home, "-c", home / "conf"], port))
+        servers.append(Server([path, "-p", home, "-c", home / "conf"], port, plain_environment))
         return servers[-1]
 
     yield start
@@ -124,10 +124,12 @@ def test_nginx_that_closes_after_each_few_requests_fails_nobody(balance, nginx):
             assert not answer.closes
 
 
-def test_http_server_as_a_member(balance, folder):
+def test_http_server_as_a_member(balance, folder, plain_environment):
     port = unused_port()
     server = Server(
-        [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", folder], port
+        [sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1", "--directory", folder],
+        port,
+        plain_environment,
     )
     try:
         client = balance(server).client
@@ -158,7 +160,7 @@ APP = textwrap.dedent(
 
 
 @pytest.fixture
-def uvicorn(tmp_path, child_environment):
+def uvicorn(tmp_path, plain_environment):
     (tmp_path / "story.py").write_text(APP)
     servers = []
 
@@ -176,7 +178,7 @@ def uvicorn(tmp_path, child_environment):
             "--lifespan",
             "off",
         ]
-        servers.append(Server([*command, "--log-level", "critical"], port, child_environment))
+        servers.append(Server([*command, "--log-level", "critical"], port, plain_environment))
         return servers[-1]
 
     yield start

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from fastlb.testing import MemberConn, chunked, http_echo, named, request, resident_bytes, response
+from fastlb.testing import MemberConn, chunked, http_echo, named, request, response
 
 MIB = 1 << 20
 
@@ -46,17 +46,17 @@ def settled(value, quiet=0.3):
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_a_client_that_does_not_read_stops_its_member_and_nobody_else(balance, member, framing):
+def test_a_client_that_does_not_read_stops_its_member_and_nobody_else(balance, member, framing, spent_memory):
     flood = Flood(128 * MIB, framing)
     slow_origin = member(flood)
     balancer = balance(slow_origin)
     other = balance(member(named("quick")))
     with balancer.client.connect(receive_buffer=65536, record=False) as slow:
-        before = resident_bytes()
+        spent = spent_memory()
         slow.send(request())
         stopped_at = settled(lambda: flood.sent)
         assert stopped_at < 48 * MIB
-        assert resident_bytes() - before < 16 * MIB
+        assert spent() < 16 * MIB
         for _ in range(20):
             assert other.client.get(timeout=2).body == b"quick"
         head = slow.read_response_head()
@@ -73,14 +73,14 @@ def test_a_client_that_does_not_read_stops_its_member_and_nobody_else(balance, m
 
 
 @pytest.mark.workers(1)
-def test_many_clients_that_do_not_read_cost_little_memory(balance, member):
+def test_many_clients_that_do_not_read_cost_little_memory(balance, member, spent_memory):
     flood = member(Flood(64 * MIB))
     balancer = balance(flood, member(named("quick")), options=[{"weight": 1}, {"weight": 0}])
-    before = resident_bytes()
+    spent = spent_memory()
     conns = [balancer.client.connect(receive_buffer=8192, record=False).send(request()) for _ in range(20)]
     flood.wait_requests(20)
     settled(lambda: len(flood.connections) + flood.script.sent)
-    assert resident_bytes() - before < 32 * MIB
+    assert spent() < 32 * MIB
     balancer.members[0].weight, balancer.members[1].weight = 0, 1
     assert balancer.client.get(timeout=2).body == b"quick"
     for conn in conns:
@@ -89,7 +89,7 @@ def test_many_clients_that_do_not_read_cost_little_memory(balance, member):
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_a_member_that_does_not_read_stops_the_client(balance, member, framing):
+def test_a_member_that_does_not_read_stops_the_client(balance, member, framing, spent_memory):
     gate = threading.Event()
 
     def script(conn: MemberConn):
@@ -101,7 +101,7 @@ def test_a_member_that_does_not_read_stops_the_client(balance, member, framing):
 
     one = member(script)
     with balance(one).client.connect() as conn:
-        before = resident_bytes()
+        spent = spent_memory()
         if framing == "length":
             conn.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (256 * MIB))
             piece = b"x" * 65536
@@ -110,14 +110,14 @@ def test_a_member_that_does_not_read_stops_the_client(balance, member, framing):
             piece = chunked(b"x" * 65536, last=False)
         sent = conn.send_until_blocked(piece, limit=256 * MIB)
         assert sent < 64 * MIB
-        assert resident_bytes() - before < 16 * MIB
+        assert spent() < 16 * MIB
         conn.reset()
     gate.set()
     one.wait_idle()
 
 
 @pytest.mark.parametrize("side", ["client", "member"])
-def test_a_tcp_side_that_does_not_read_stops_the_other(balance, member, side):
+def test_a_tcp_side_that_does_not_read_stops_the_other(balance, member, side, spent_memory):
     gate, sent = threading.Event(), []
 
     def script(conn: MemberConn):
@@ -130,7 +130,7 @@ def test_a_tcp_side_that_does_not_read_stops_the_other(balance, member, side):
 
     one = member(script)
     with balance(one, protocol="TCP").client.connect(receive_buffer=65536) as conn:
-        before = resident_bytes()
+        spent = spent_memory()
         conn.send(b"x")
         one.wait_received(1)
         if side == "member":
@@ -140,12 +140,12 @@ def test_a_tcp_side_that_does_not_read_stops_the_other(balance, member, side):
 
             eventually(lambda: sent, timeout=20)
         assert 0 < sent[0] < 64 * MIB
-        assert resident_bytes() - before < 16 * MIB
+        assert spent() < 16 * MIB
         gate.set()
         conn.reset()
 
 
-def test_pipelined_requests_are_not_read_ahead_without_bound(balance, member):
+def test_pipelined_requests_are_not_read_ahead_without_bound(balance, member, spent_memory):
     gate = threading.Event()
 
     def script(conn: MemberConn):
@@ -154,10 +154,10 @@ def test_pipelined_requests_are_not_read_ahead_without_bound(balance, member):
 
     one = member(script)
     with balance(one).client.connect() as conn:
-        before = resident_bytes()
+        spent = spent_memory()
         taken = conn.send_until_blocked(request() * 1000, limit=256 * MIB)
         assert taken < 32 * MIB
-        assert resident_bytes() - before < 8 * MIB
+        assert spent() < 8 * MIB
         assert len(one.connections) == 1
         conn.reset()
     gate.set()
