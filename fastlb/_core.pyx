@@ -4,6 +4,7 @@
 Here, and only here, native values meet Python objects.  Each call releases the GIL while it works, and returns once the data
 plane has the change.  Failures of the core are negative errnos; they become exceptions in `_fail`.
 """
+cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.errno cimport EADDRINUSE, ENOENT, ENOMEM
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -243,6 +244,8 @@ cdef class Core:
         return found
 
 
+# The collector must not empty these three before they are freed: they are freed by way of their core.
+@cython.no_gc_clear
 cdef class CoreMember:
     """A member of one pool; made by CorePool.add_members."""
 
@@ -292,10 +295,14 @@ cdef class CoreMember:
         self.watch.address = m.address
 
     def __dealloc__(self):
-        if self.member != NULL:
+        cdef member_t *m = self.member
+        if m != NULL:
             self.unwatch()
+            # A pool that was dropped, not closed, may still be picked from: what cannot be taken out of it is not freed.
+            if not self.removed and pool_remove(m.pool, &m, 1):
+                return
             # A worker may have found it in a roster a moment ago.
-            snapshot_retire(&self.pool.core.engine.snapshots, self.member, member_let_go)
+            snapshot_retire(&self.pool.core.engine.snapshots, m, member_let_go)
         free(self.watch)
 
     cdef void unwatch(self) noexcept:
@@ -386,6 +393,7 @@ cdef class CoreMember:
         }
 
 
+@cython.no_gc_clear
 cdef class CorePool:
     """A pool: its members, how one is chosen, how they are probed."""
 
@@ -565,6 +573,7 @@ cdef probe_config_t *_probe_config(dict monitor, set families) except NULL:
     return config
 
 
+@cython.no_gc_clear
 cdef class CoreListener:
     """A port on one or more addresses, and what is done with its connections."""
 
