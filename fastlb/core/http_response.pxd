@@ -68,11 +68,12 @@ cdef inline bint same_token(const uint8_t *a, uint32_t a_length, const uint8_t *
 
 cdef inline bint response_upgrade_offered(const session_t *s, const span_t *chosen) noexcept nogil:
     """Did the client offer what the member switches to (RFC 9110 section 7.8)?"""
-    cdef const uint8_t *offer = conn_data(&s.client) + s.upgrade_offset
+    cdef const uint8_t *offer
     cdef uint32_t i = 0
     cdef uint32_t start, end
     if not s.upgrade or s.held == 0 or chosen.length == 0:
         return 0
+    offer = conn_data(&s.client) + s.upgrade_offset
     while i < s.upgrade_length:
         start = i
         while i < s.upgrade_length and offer[i] != c',':
