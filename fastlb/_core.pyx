@@ -6,7 +6,7 @@ plane has the change.  Failures of the core are negative errnos; they become exc
 """
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.errno cimport EADDRINUSE, ENOENT, ENOMEM
+from libc.errno cimport ENOMEM
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -15,14 +15,12 @@ from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_get, 
 from fastlb.core.bytes cimport span_t
 from fastlb.core.engine cimport (
     ENGINE_ADDRESSES, ENGINE_WORKERS, engine_abandon, engine_bind, engine_close, engine_cut, engine_listen, engine_memory,
-    engine_new_id, engine_open, engine_purge, engine_sessions, engine_start, engine_stop, engine_t, engine_unlisten,
+    engine_new_id, engine_open, engine_purge, engine_start, engine_stop, engine_t, engine_unlisten,
 )
 from fastlb.core.events cimport EVENT_MEMBER_DOWN as NATIVE_MEMBER_DOWN, EVENT_MEMBER_UP as NATIVE_MEMBER_UP
 from fastlb.core.events cimport event_t, events_put, events_take, events_wake
 from fastlb.core.hash cimport hash_bytes
-from fastlb.core.lifetime cimport (
-    listener_conf_free, listener_let_go, member_hold, member_let_go, pool_hold, pool_let_go, pool_release,
-)
+from fastlb.core.lifetime cimport listener_conf_free, listener_let_go, member_let_go, pool_hold, pool_let_go
 from fastlb.core.model cimport (
     address_t, algorithm_t, cidr_t, listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t, pool_t,
 )
@@ -42,7 +40,6 @@ from fastlb.core.snapshot cimport snapshot_retire, snapshots_init, snapshots_pen
 from fastlb.core.sys.epoll cimport close
 from fastlb.core.sys.socket cimport AF_INET, AF_INET6, htons, inet_pton, sockaddr_in
 from fastlb.core.worker cimport worker_t
-
 import os
 
 cdef extern from *:
@@ -66,12 +63,7 @@ cdef extern from "<poll.h>" nogil:
     int poll(pollfd *fds, unsigned long count, int timeout_ms) noexcept
 
 ALGORITHMS = {
-    "ROUND_ROBIN": 0,
-    "LEAST_CONNECTIONS": 1,
-    "SOURCE_IP": 2,
-    "SOURCE_IP_PORT": 3,
-    "RANDOM_TWO_CHOICES": 4,
-    "PEAK_EWMA": 5,
+    "ROUND_ROBIN": 0, "LEAST_CONNECTIONS": 1, "SOURCE_IP": 2, "SOURCE_IP_PORT": 3, "RANDOM_TWO_CHOICES": 4, "PEAK_EWMA": 5,
     "MAGLEV": 6,
 }
 EVENT_MEMBER_UP = <int>NATIVE_MEMBER_UP

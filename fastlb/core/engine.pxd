@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from fastlb.core.accept cimport listening_t
-from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_set
+from fastlb.core.atomics cimport counter_add, counter_get, counter_t, flag_set
 from fastlb.core.context cimport session_t, upstream_t
 from fastlb.core.events cimport events_close, events_open, events_t
 from fastlb.core.hash cimport hash_mix
@@ -40,7 +40,7 @@ cdef struct engine_t:
     snapshots_t snapshots
     events_t events
     probes_t probes
-    worker_t *workers
+    worker_t *workers            # from engine_open to engine_close: figures are read from them while a stop goes on
     uint32_t count
     bint running
     pthread_mutex_t mutex        # one order to all at a time; start and stop
@@ -58,19 +58,14 @@ cdef inline void *engine_memory(size_t size) noexcept nogil:
 
 
 cdef inline uint64_t engine_new_id(engine_t *e) noexcept nogil:
-    pthread_mutex_lock(&e.mutex)
-    counter_set(&e.next_id, counter_get(&e.next_id) + 1)
-    cdef uint64_t made = <uint64_t>counter_get(&e.next_id)
-    pthread_mutex_unlock(&e.mutex)
-    return made
+    """Without e.mutex, which a stop holds for its whole grace: callers hold the GIL."""
+    return <uint64_t>counter_add(&e.next_id, 1) + 1
 
 
 cdef inline void engine_close_workers(engine_t *e, uint32_t opened) noexcept nogil:
     cdef uint32_t i
     for i in range(opened):
         worker_close(&e.workers[i])
-    free(e.workers)
-    e.workers = NULL
 
 
 cdef inline int engine_start(engine_t *e, const int *cpus, uint64_t seed) noexcept nogil:
@@ -78,9 +73,7 @@ cdef inline int engine_start(engine_t *e, const int *cpus, uint64_t seed) noexce
     cdef uint32_t i
     cdef int error
     cdef order_t order
-    e.workers = <worker_t *>engine_memory(e.count * sizeof(worker_t))
-    if e.workers == NULL:
-        return -12
+    memset(e.workers, 0, e.count * sizeof(worker_t))
     for i in range(e.count):
         error = worker_open(&e.workers[i], i, &e.snapshots, hash_mix(seed + i), cpus[i] if cpus != NULL else -1)
         if error:
@@ -282,8 +275,12 @@ cdef inline int engine_open(engine_t *e, uint32_t count, uint64_t seed) noexcept
     cdef int error
     e.count = count
     snapshots_init(&e.snapshots)
+    e.workers = <worker_t *>engine_memory(count * sizeof(worker_t))
+    if e.workers == NULL:
+        return -12
     error = events_open(&e.events)
     if error:
+        free(e.workers)
         return error
     probes_init(&e.probes, seed)
     pthread_mutex_init(&e.mutex, NULL)
@@ -295,4 +292,5 @@ cdef inline void engine_close(engine_t *e) noexcept nogil:
     probes_free(&e.probes)
     snapshot_reclaim(&e.snapshots)
     events_close(&e.events)
+    free(e.workers)
     pthread_mutex_destroy(&e.mutex)
