@@ -14,6 +14,8 @@ def refuses(client):
         client.connect().close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        pass  # it was still in the queue
     return False
 
 
