@@ -111,8 +111,10 @@ def test_nginx_as_members(balance, nginx):
         assert answer.body == b"ell"
         etag = conn.request("/hello.txt").get("ETag")
         assert conn.request("/hello.txt", fields=[("If-None-Match", etag)]).status == 304
-        assert conn.request("/put", method="POST", body=b"x" * MIB).status == 204
-        assert conn.request("/hello.txt").body == b"hello"
+        # nginx may answer before it has read the body, and then the connection ends with the answer.
+        put = conn.request("/put", method="POST", body=b"x" * MIB)
+        assert put.status == 204
+        assert put.closes or conn.request("/hello.txt").body == b"hello"
 
 
 def test_nginx_that_closes_after_each_few_requests_fails_nobody(balance, nginx):
