@@ -241,7 +241,6 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
     cdef worker_t *w = <worker_t *>argument
     cdef context_t *c = &w.c
     cdef conn_t *conn
-    cdef session_t *s
     cdef int i, n, wait_ms
     cdef bint woken
     cdef cpu_set_t cpus
