@@ -70,9 +70,8 @@ SHOW = if [ -n "$$(ls $(call REPORTS,$(1)))" ]; then cat $(call REPORTS,$(1))/*;
 cov: $(READY)  ## lines of the core that the tests reach, part by part
 	$(call BUILD,gcov) build $(call INTO,gcov)
 	find build -name '*.gcda' -delete
-	$(call SUITE,gcov) $(ARGS)
-	$(PYTHON) -m gcovr --root . --filter fastlb/ --include-internal-functions --merge-mode-functions merge-use-line-0 \
-	  --gcov-ignore-errors all --gcov-ignore-parse-errors all build/gcov build/native-gcov-*
+	$(call SUITE,gcov) $(ARGS); code=$$?; $(PYTHON) -m gcovr --root . --filter fastlb/ --include-internal-functions --merge-mode-functions merge-use-line-0 \
+	  --gcov-ignore-errors all --gcov-ignore-parse-errors all build/gcov build/native-gcov-*; exit $$code
 
 fuzz: $(READY)  ## T=http1 S=60: feed one parser for S seconds
 	$(PYTHON) -m tests.fuzz.$(T) --seconds $(S)
