@@ -185,6 +185,8 @@ cdef inline void accept_close(context_t *c, listener_t *listener) noexcept nogil
         for i in range(65536):
             if not accept_one(c, listening):
                 break
+        if not listening.paused:
+            loop_remove(&c.loop, listening.conn.fd)                  # a forked child may hold the socket a moment longer
         conn_close(&c.loop, &listening.conn)
 
 

@@ -8,10 +8,10 @@ are cleared by a short read or a short write, and set by the next event.
 Output that the kernel does not take is queued here.  Whoever queues stops reading from the other side until the queue
 is empty, so a queue holds what one or two reads brought and no more.
 """
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastlb.core.buffer cimport BUFFER_LARGE, BUFFER_SMALL, buffer_compact, buffer_give, buffer_t, buffer_take
-from fastlb.core.loop cimport loop_add, loop_t
+from fastlb.core.loop cimport loop_add, loop_t, loop_tagged
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, close, errno
 from fastlb.core.sys.socket cimport (
     MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, iovec, linger, msghdr, recv, send, sendmsg, setsockopt, shutdown,
@@ -49,6 +49,7 @@ cdef struct conn_t:
     uint8_t failed               # an error was seen; nothing more comes or goes
     uint8_t shut                 # our FIN is sent
     uint8_t in_ready
+    uint16_t tag                 # of its events (loop.pxd)
     uint32_t out_bytes           # queued
     buffer_t *input              # NULL while empty
     buffer_t *out_first
@@ -65,7 +66,9 @@ cdef inline bint conn_watch(loop_t *loop, conn_t *conn) noexcept nogil:
     """Let epoll know the socket, if it does not yet; what is ready already is reported next turn. 0: no memory."""
     if conn.registered:
         return 1
-    if loop_add(loop, conn.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, conn) < 0:
+    loop.last_tag += 1
+    conn.tag = loop.last_tag
+    if loop_add(loop, conn.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, loop_tagged(conn, conn.tag)) < 0:
         conn.failed = 1
         return 0
     conn.registered = 1

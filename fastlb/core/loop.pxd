@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One thread's epoll, its time, its deadlines and its buffers: what a connection needs to live on that thread."""
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from fastlb.core.buffer cimport buffers_dispose, buffers_t
 from fastlb.core.clock cimport clock_now_ns
 from fastlb.core.sys.epoll cimport (
@@ -21,6 +21,7 @@ cdef struct loop_t:
     void *ready                  # connections with work left over that no event will announce
     void *pipes                  # idle pipes for splice (relay.pxd)
     uint32_t pipe_count
+    uint16_t last_tag
     epoll_event events[128]
 
 
@@ -54,6 +55,19 @@ cdef inline int loop_add(loop_t *loop, int fd, uint32_t events, void *what) noex
     if epoll_ctl(loop.epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0:
         return -errno
     return 0
+
+
+# A descriptor that was closed here may live on in a child process between its fork and its exec, and epoll then still reports
+# events under the pointer that was given for it, which may be somebody else's by now.  So the pointer carries a tag in the
+# 16 bits that user-space addresses leave free, and an event whose tag is not that of the object is none of its.
+
+cdef inline void *loop_tagged(void *what, uint16_t tag) noexcept nogil:
+    return <void *>(<uint64_t>what | <uint64_t>tag << 48)
+
+
+cdef inline void *loop_untagged(void *what, uint16_t *tag) noexcept nogil:
+    tag[0] = <uint16_t>(<uint64_t>what >> 48)
+    return <void *>(<uint64_t>what & 0xFFFFFFFFFFFFu)
 
 
 cdef inline void loop_remove(loop_t *loop, int fd) noexcept nogil:

@@ -5,7 +5,7 @@ A turn: wait for events (outside the snapshots), look at the clock, enter the sn
 and orders, free what was closed.  Orders come through a mailbox and are waited for, so that whoever gave one knows that
 it is done.
 """
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from fastlb.core.atomics cimport counter_bump, counter_get, flag_get, flag_set, flag_t
 from fastlb.core.accept cimport accept_close, accept_open, accept_resume_all, listening_t
@@ -15,7 +15,7 @@ from fastlb.core.conn cimport (
 from fastlb.core.context cimport PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
 from fastlb.core.lifetime cimport listener_release
-from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time
+from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time, loop_untagged
 from fastlb.core.model cimport listener_t, member_t
 from fastlb.core.relay cimport pipes_dispose
 from fastlb.core.session cimport session_close, session_free
@@ -243,6 +243,7 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
     cdef conn_t *conn
     cdef int i, n, wait_ms
     cdef bint woken
+    cdef uint16_t tag
     cdef cpu_set_t cpus
     pthread_setname_np(pthread_self(), b"fastlb-worker")
     if w.cpu >= 0:
@@ -261,7 +262,9 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
         counter_bump(&c.turns, 1)
         woken = 0
         for i in range(n):
-            conn = <conn_t *>c.loop.events[i].data.ptr
+            conn = <conn_t *>loop_untagged(c.loop.events[i].data.ptr, &tag)
+            if tag != conn.tag:
+                continue
             if conn.kind == CONN_WAKE:
                 woken = 1
             if conn.fd >= 0:
