@@ -140,11 +140,11 @@ cdef inline bint accept_one(context_t *c, listening_t *listening) noexcept nogil
 cdef inline void accept_on_event(void *context, conn_t *conn, uint32_t events) noexcept nogil:
     cdef context_t *c = <context_t *>context
     cdef listening_t *listening = <listening_t *>conn
-    cdef uint32_t i
+    cdef uint32_t _
     if events & CONN_TIMEOUT:
         accept_resume(c, listening)
         return
-    for i in range(listening.batch):
+    for _ in range(listening.batch):
         if not accept_one(c, listening):
             return
     if listening.calm:
@@ -175,14 +175,14 @@ cdef inline void accept_close(context_t *c, listener_t *listener) noexcept nogil
     """Give up the sockets of a listener (NULL: of all). Who is in the queue already is still let in."""
     cdef listening_t **link = <listening_t **>&c.listenings
     cdef listening_t *listening
-    cdef uint32_t i
+    cdef uint32_t _
     while link[0] != NULL:
         listening = link[0]
         if listener != NULL and listening.listener != listener:
             link = &listening.next
             continue
         link[0] = listening.next
-        for i in range(65536):
+        for _ in range(65536):
             if not accept_one(c, listening):
                 break
         if not listening.paused:
