@@ -21,7 +21,7 @@ from libc.string cimport memcpy
 from fastlb.core.atomics cimport counter_bump, counter_get, counter_set, flag_set
 from fastlb.core.clock cimport clock_now_ns
 from fastlb.core.health cimport health_observe
-from fastlb.core.loop cimport loop_add
+from fastlb.core.loop cimport loop_add, loop_remove
 from fastlb.core.probe_http cimport (
     PROBE_STATUS_BYTES, PROBE_STATUS_MALFORMED, PROBE_STATUS_MORE, probe_codes_have, probe_http_status,
 )
@@ -63,6 +63,7 @@ cdef inline void probe_first(probes_t *p, probe_target_t *t, uint64_t now_ns) no
 cdef inline void probe_close(probes_t *p, probe_target_t *t) noexcept nogil:
     if t.fd < 0:
         return
+    loop_remove(&p.loop, t.fd)   # a child between fork and exec may hold the socket a moment longer (loop.pxd)
     close(t.fd)
     t.fd = -1
     p.open -= 1
