@@ -132,9 +132,7 @@ def wrk(load: Load, port: int, cpu: int) -> dict[str, Any]:
         command += ["-H", "Connection: close"]
     command.append(f"http://127.0.0.1:{port}{load.path}")
     before = os.times()
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, preexec_fn=lambda: own(cpu)
-    )
+    done = subprocess.run(command, check=True, capture_output=True, text=True, preexec_fn=lambda: own(cpu))
     after = os.times()
     text = done.stdout
     requests, seconds, unit = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m),", text).groups()  # type: ignore[union-attr]
