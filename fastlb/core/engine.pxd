@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """All threads, and what is done to all of them: start, stop, listening sockets, orders to every worker."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from fastlb.core.accept cimport listening_t
 from fastlb.core.atomics cimport counter_add, counter_get, counter_t, flag_set
 from fastlb.core.context cimport session_t, upstream_t
 from fastlb.core.events cimport events_close, events_open, events_t
 from fastlb.core.hash cimport hash_mix
-from fastlb.core.model cimport address_t, listener_t
+from fastlb.core.lifetime cimport member_hold
+from fastlb.core.model cimport address_t, listener_t, member_t
 from fastlb.core.probe cimport probes_free, probes_init, probes_start, probes_stop
 from fastlb.core.probe_target cimport probes_t
 from fastlb.core.snapshot cimport snapshot_reclaim, snapshots_init, snapshots_t
@@ -176,11 +177,22 @@ cdef inline void engine_abandon(engine_t *e) noexcept nogil:
         close(w.wake.fd)
 
 
-cdef inline void engine_purge(engine_t *e, void *member) noexcept nogil:
-    """Close the idle connections to a member that gets no more work."""
+cdef inline void engine_purge(engine_t *e, member_t *member) noexcept nogil:
+    """Have the idle connections to a member closed that gets no more work. Not waited for: `leaving` keeps more from coming,
+    and without memory for the order they grow old within seconds."""
+    cdef order_t *order
+    cdef uint32_t i
     pthread_mutex_lock(&e.mutex)
     if e.running:
-        engine_order(e, ORDER_PURGE, member)
+        for i in range(e.count):
+            order = <order_t *>calloc(1, sizeof(order_t))
+            if order == NULL:
+                break
+            order.kind = ORDER_PURGE
+            order.object = member
+            order.fd = -1
+            member_hold(member)
+            worker_order(&e.workers[i], order)
     pthread_mutex_unlock(&e.mutex)
 
 

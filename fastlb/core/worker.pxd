@@ -14,7 +14,7 @@ from fastlb.core.conn cimport (
 )
 from fastlb.core.context cimport PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
-from fastlb.core.lifetime cimport listener_release
+from fastlb.core.lifetime cimport listener_release, member_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time, loop_untagged
 from fastlb.core.model cimport listener_t, member_t
 from fastlb.core.relay cimport pipes_dispose
@@ -36,12 +36,12 @@ from fastlb.core.upstream cimport upstream_abort, upstream_drop, upstream_free, 
 cdef enum order_kind_t:
     ORDER_LISTEN = 1             # object: listener, fd: its socket
     ORDER_UNLISTEN = 2           # object: listener
-    ORDER_PURGE = 3              # object: member
+    ORDER_PURGE = 3              # object: member (counted by the order); nobody waits for it
     ORDER_DRAIN = 4              # no new connection; idle ones end
     ORDER_STOP = 5
     ORDER_CUT = 6                # object: listener; its sessions end, result: how many
 
-cdef struct order_t:             # lives on the stack of who gave it, until it is done
+cdef struct order_t:             # lives on the stack of who gave it, until it is done; ORDER_PURGE: on the heap, nobody waits
     order_t *next
     order_kind_t kind
     void *object
@@ -230,6 +230,11 @@ cdef inline void worker_read_orders(worker_t *w) noexcept nogil:
     while in_order != NULL:
         following = in_order.next
         worker_obey(w, in_order)
+        if in_order.kind == ORDER_PURGE:
+            member_release(<member_t *>in_order.object)
+            free(in_order)
+            in_order = following
+            continue
         pthread_mutex_lock(&w.mutex)
         in_order.done = 1                                            # its giver may be gone from here on
         pthread_cond_broadcast(&w.done)
