@@ -15,7 +15,7 @@ from fastlb.core.conn cimport (
 from fastlb.core.context cimport PHASE_IDLE, context_t, listener_shard, session_t
 from fastlb.core.http_proxy cimport http_drive, http_on_client
 from fastlb.core.lifetime cimport listener_hold
-from fastlb.core.loop cimport loop_add, loop_remove
+from fastlb.core.loop cimport loop_forget, loop_register, loop_remove
 from fastlb.core.model cimport address_t, cidr_t, listener_conf_t, listener_t
 from fastlb.core.session cimport session_note_address, session_open
 from fastlb.core.sys.epoll cimport EPOLLIN, close, errno
@@ -82,13 +82,17 @@ cdef inline void accept_deny(int fd) noexcept nogil:
 cdef inline void accept_pause(context_t *c, listening_t *listening) noexcept nogil:
     if not listening.paused:
         listening.paused = 1
+        listening.conn.registered = 0
+        loop_forget(&c.loop, listening.conn.fd)
         loop_remove(&c.loop, listening.conn.fd)
     timer_arm(&c.loop.timers, &listening.conn.timer, c.loop.now_ms + ACCEPT_PAUSE_MS)
 
 
 cdef inline void accept_resume(context_t *c, listening_t *listening) noexcept nogil:
-    if listening.paused and loop_add(&c.loop, listening.conn.fd, EPOLLIN, &listening.conn) == 0:
+    if listening.paused and loop_register(
+            &c.loop, listening.conn.fd, EPOLLIN, &listening.conn, &listening.conn.tag) == 0:
         listening.paused = 0
+        listening.conn.registered = 1
         timer_disarm(&c.loop.timers, &listening.conn.timer)
     elif listening.paused:
         timer_arm(&c.loop.timers, &listening.conn.timer, c.loop.now_ms + ACCEPT_PAUSE_MS)

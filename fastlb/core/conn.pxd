@@ -11,7 +11,7 @@ is empty, so a queue holds what one or two reads brought and no more.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from fastlb.core.buffer cimport BUFFER_LARGE, BUFFER_SMALL, buffer_compact, buffer_give, buffer_t, buffer_take
-from fastlb.core.loop cimport loop_add, loop_t, loop_tagged
+from fastlb.core.loop cimport loop_forget, loop_register, loop_t
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, close, errno
 from fastlb.core.sys.socket cimport (
     MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, iovec, linger, msghdr, recv, send, sendmsg, setsockopt, shutdown,
@@ -66,9 +66,7 @@ cdef inline bint conn_watch(loop_t *loop, conn_t *conn) noexcept nogil:
     """Let epoll know the socket, if it does not yet; what is ready already is reported next turn. 0: no memory."""
     if conn.registered:
         return 1
-    loop.last_tag += 1
-    conn.tag = loop.last_tag
-    if loop_add(loop, conn.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, loop_tagged(conn, conn.tag)) < 0:
+    if loop_register(loop, conn.fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, conn, &conn.tag) < 0:
         conn.failed = 1
         return 0
     conn.registered = 1
@@ -341,6 +339,8 @@ cdef inline void conn_close(loop_t *loop, conn_t *conn) noexcept nogil:
     """Close the socket and give back its buffers; the owner frees the memory when loop.dead is swept."""
     if conn.fd < 0:
         return
+    if conn.registered:
+        loop_forget(loop, conn.fd)
     close(conn.fd)
     conn.fd = -1
     timer_disarm(&loop.timers, &conn.timer)

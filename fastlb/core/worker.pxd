@@ -15,7 +15,7 @@ from fastlb.core.conn cimport (
 from fastlb.core.context cimport PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
 from fastlb.core.lifetime cimport listener_release, member_release
-from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time, loop_untagged
+from fastlb.core.loop cimport LOOP_EVENTS, loop_close, loop_find, loop_open, loop_register, loop_tell_time
 from fastlb.core.model cimport listener_t, member_t
 from fastlb.core.relay cimport pipes_dispose
 from fastlb.core.session cimport session_close, session_free
@@ -88,7 +88,7 @@ cdef inline int worker_open(worker_t *w, uint32_t index, snapshots_t *snapshots,
         return error
     w.wake.kind = CONN_WAKE
     w.wake.on_event = worker_on_wake
-    error = loop_add(&w.c.loop, w.wake.fd, EPOLLIN, &w.wake)
+    error = loop_register(&w.c.loop, w.wake.fd, EPOLLIN, &w.wake, &w.wake.tag)
     if error:
         close(w.wake.fd)
         free(w.c.scratch)
@@ -267,13 +267,12 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
         counter_bump(&c.turns, 1)
         woken = 0
         for i in range(n):
-            conn = <conn_t *>loop_untagged(c.loop.events[i].data.ptr, &tag)
-            if tag != conn.tag:
-                continue
+            conn = <conn_t *>loop_find(&c.loop, &c.loop.events[i], &tag)
+            if conn == NULL or conn.tag != tag:
+                continue                                             # of a connection that is closed
             if conn.kind == CONN_WAKE:
                 woken = 1
-            if conn.fd >= 0:
-                conn.on_event(c, conn, c.loop.events[i].events)
+            conn.on_event(c, conn, c.loop.events[i].events)
         if c.loop.ready != NULL:
             worker_leftovers(c)
         if c.loop.now_ms // 8 >= c.loop.timers.tick:
