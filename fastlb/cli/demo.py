@@ -139,7 +139,8 @@ class Story:
             expect(time.monotonic() < deadline, f"after {self.patience:g} s: {what}")
             hit = get(self.port)
             hits.append(hit)
-            clock = time.strftime("%H:%M:%S") + f".{int(time.time() % 1 * 1000):03d}"
+            now = time.time()
+            clock = time.strftime("%H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
             answer = f"you hit: {hit.server}" if not hit.error else f"FAILED: {hit.error}"
             say(f"   {clock}  {answer:<24}{hit.seconds * 1000:6.1f} ms")
             time.sleep(max(0.0, hit.began + PACE - time.monotonic()))
