@@ -9,7 +9,8 @@ except ModuleNotFoundError as error:
     if error.name != "fastlb._core":
         raise
     raise ModuleNotFoundError(
-        "fastlb's native core is not built; `pip install .` in the source tree builds and installs it, "
+        f"fastlb's native core is not built in {__path__[0]}; `pip install .` in the source tree builds and installs "
+        "it (then run from another folder, where the source tree does not hide it), "
         "`python setup.py build_ext --inplace` builds it in place",
         name=error.name,
     ) from None

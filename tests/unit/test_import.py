@@ -64,6 +64,9 @@ def test_without_the_core_the_import_names_the_command_that_builds_it(tmp_path):
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ModuleNotFoundError: fastlb's native core is not built")
     assert "pip install ." in last
+    # After that install, the source tree still hides what it installed: say which folder, and how out of it.
+    assert str(tmp_path / "fastlb") in last
+    assert "run from another folder" in last
     assert "python setup.py build_ext --inplace" in last
 
 
