@@ -12,7 +12,7 @@ from fastlb.errors import ConfigError, Conflict, NotFound, shown
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor, check_ping_right
 from fastlb.resource import Field, Fixed, Resource, find
-from fastlb.schema import HealthMonitorSpec, MemberSpec, PoolSpec, SessionPersistence, given, relations
+from fastlb.schema import HealthMonitorSpec, MemberSpec, PoolSpec, SessionPersistence, given, kinds, relations
 from fastlb.stats import MemberStats, total
 from fastlb.status import pool_status
 from fastlb.types import Algorithm, AlpnProtocol, HttpMethod, MonitorType, OperatingStatus, Protocol
@@ -153,7 +153,7 @@ class Pool(Resource[PoolSpec]):
         All of them or, when one is refused, none; the message says which (`members[2].weight=300: must be 0..256`).
         """
         rows: list[tuple[str, Mapping[str, Any]]] = []
-        for at, member in enumerate(members):
+        for at, member in enumerate(kinds.items("members", members, "pairs or mappings, one a member")):
             path = f"members[{at}]"
             if isinstance(member, Mapping):
                 rows.append((f"{path}.", member))

@@ -142,10 +142,16 @@ class Resource(Generic[S_co]):
     ) -> OperatingStatus:
         """Wait until `operating_status` is this one (or one of these), and answer it.
 
-        timeout: seconds; 0 only looks. Raises WaitTimeout (a TimeoutError) when it passes.
+        timeout: seconds; 0 only looks. Raises WaitTimeout (a TimeoutError) when it passes. A member with a health
+        monitor is ONLINE before its first probe too; its `checked` says whether there was one.
         """
-        several = (operating_status,) if isinstance(operating_status, str) else operating_status
+        one = isinstance(operating_status, str)
+        several = (
+            (operating_status,) if one else kinds.items("operating_status", operating_status, "statuses")
+        )
         wanted = {_check_status("operating_status", status, False) for status in several}
+        if not wanted:
+            raise ConfigError("operating_status", several, "must not be empty")
         deadline = time.monotonic() + kinds.seconds("timeout", timeout, False)
         changed = self._balancer._changed
         with changed:

@@ -46,9 +46,12 @@ def schedule(
     count = _picks("picks", picks, False)
     keys = None
     if clients is not None:
-        numbers = np.asarray(clients, dtype=np.uint64)
+        try:
+            numbers = np.asarray(clients, dtype=np.uint64)
+        except (TypeError, ValueError, OverflowError):
+            numbers = np.empty(0, dtype=np.uint64)
         if numbers.ndim != 1 or not numbers.size:
-            raise ConfigError("clients", clients, "must be a list of numbers, one a client")
+            raise ConfigError("clients", clients, "must be a list of numbers 0..2**64-1, one a client")
         keys = np.resize(_hashes(numbers), count)
     return _core.schedule(
         _core.ALGORITHMS[algorithm],

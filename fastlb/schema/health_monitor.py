@@ -30,8 +30,13 @@ _CODES = re.compile(r"\d{3}(?:\s*,\s*\d{3})*|\d{3}-\d{3}", re.ASCII)
 
 def _seconds(field: str, value: Any, coerce: bool) -> float:
     """Whole seconds; from Python also fractions, which are ours."""
-    if isinstance(value, float) and not coerce and 0 <= value <= 2_147_483_647:
-        return value
+    if not coerce:
+        if isinstance(value, float) and 0 <= value <= 2_147_483_647:
+            return value
+        if isinstance(value, (bool, float)) or not hasattr(value, "__index__"):
+            kinds.refuse(
+                field, value, "must be a number of seconds, 0..2147483647", "Value must be an integer"
+            )
     whole: int = _whole_seconds(field, value, coerce)
     return whole
 

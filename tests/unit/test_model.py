@@ -354,6 +354,8 @@ def test_many_members_are_one_change(pool):
         ([{"address": "10.0.0.1"}], ConfigError, r"^members\[0\]\.protocol_port: must be given$"),
         ([{"address": "10.0.0.1", "port": 80}], ConfigError, r"^members\[0\]\.port: no such field"),
         (["10.0.0.1:80"], ConfigError, r"^members\[0\]='10.0.0.1:80': must be an \(address, port\) pair"),
+        ("10.0.0.1:80", ConfigError, r"^members='10.0.0.1:80': must be a list of pairs or mappings"),
+        (None, ConfigError, r"^members=None: must be a list of pairs or mappings"),
     ],
 )
 def test_of_many_members_all_are_made_or_none(pool, member, rows, error, message):
@@ -466,6 +468,9 @@ def test_waiting_says_what_it_saw(pool, member):
     assert isinstance(e.value, TimeoutError)
     with pytest.raises(ConfigError, match=r"^operating_status='UP': must be one of ONLINE, OFFLINE"):
         member.wait_for(operating_status="UP", timeout=0)
+    for nothing in (None, []):
+        with pytest.raises(ConfigError, match=r"^operating_status=.*must"):
+            member.wait_for(operating_status=nothing, timeout=0)
     with pytest.raises(ConfigError, match=r"^timeout=-1: must be a number of seconds"):
         member.wait_for(operating_status="ONLINE", timeout=-1)
 

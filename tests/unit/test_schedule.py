@@ -56,7 +56,7 @@ def test_what_cannot_be_scheduled_is_refused(arguments, message):
         fastlb.schedule(*arguments)
 
 
-@pytest.mark.parametrize("clients", [[], [[1]]])
+@pytest.mark.parametrize("clients", [[], [[1]], ["10.0.0.1"], [-4], [2**64], [None]])
 def test_clients_are_a_list_of_numbers(clients):
     with pytest.raises(ConfigError, match=r"^clients=.*must be a list of numbers"):
         fastlb.schedule("SOURCE_IP", [1], 1, clients=clients)
