@@ -54,7 +54,8 @@ def test_importing_opens_nothing_starts_nothing_and_is_quick():
     # CPU time, and the best of five. A machine on which asyncio takes longer than it should is a busy one.
     took = min(float(result.stdout) for result in results)
     yardstick = min(float(run(YARDSTICK, PACKAGE.parent).stdout) for _ in range(5))
-    assert took < max(0.1, 2.0 * yardstick)
+    if os.environ.get("FASTLB_BUILD", "release") == "release":  # the other builds are slow on purpose
+        assert took < max(0.1, 2.0 * yardstick)
 
 
 def test_without_the_core_the_import_names_the_command_that_builds_it(tmp_path):
