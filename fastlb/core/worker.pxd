@@ -2,7 +2,7 @@
 """One thread: its loop, and what other threads ask of it.
 
 A turn: wait for events (outside the snapshots), look at the clock, enter the snapshots, serve events, leftover work, deadlines
-and orders, free what was closed.  Orders come through a mailbox and are waited for, so that whoever gave one knows that
+and orders, free what was closed.  Orders come through a mailbox; all but a purge are waited for, so that whoever gave one knows that
 it is done.
 """
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
