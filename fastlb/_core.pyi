@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALGORITHMS: dict[str, int]
+PERSISTENCE: dict[str, int]
 EVENT_MEMBER_UP: int
 EVENT_MEMBER_DOWN: int
 
@@ -43,12 +44,16 @@ class CorePool:
     @property
     def id(self) -> int: ...
     def add_members(
-        self, members: list[tuple[str, int, int, bool, bool, str | None, int | None]]
+        self, members: list[tuple[str, int, int, bool, bool, str | None, int | None, bytes, int]]
     ) -> list[CoreMember]:
-        """(address, port, weight, backup, admin_up, monitor_address, monitor_port) each; one publication."""
+        """(address, port, weight, backup, admin_up, monitor_address, monitor_port, uuid (16 bytes), max_connections (0:
+        no limit)) each; one publication."""
     def remove_members(self, members: list[CoreMember]) -> None:
         """No new work for them; sessions under way finish."""
-    def update(self, algorithm: int, admin_up: bool) -> None: ...
+    def configure(self, conf: dict[str, Any]) -> None:
+        """algorithm, admin_up, http, persistence (a key of PERSISTENCE), cookie_name, timeout_queue_ms, retry_on
+        (connect-failure, reset, 502, 503, 504), retries, retry_budget_percent, retry_min, outlier_5xx,
+        outlier_connect, ejection_percent, ejection_s, ejection_max_s, slow_start_s, panic_percent."""
     def set_monitor(self, monitor: dict[str, Any] | None) -> None:
         """type (HTTP, TCP, PING), delay_s, timeout_s, connect_timeout_s, rise, fall, method, url_path, http_version,
         domain_name, expected_codes (list of int)."""
@@ -63,11 +68,17 @@ class CoreMember:
     def up(self) -> bool: ...
     @property
     def checked(self) -> bool: ...
-    def update(self, weight: int, backup: bool, admin_up: bool) -> None: ...
+    def update(self, weight: int, backup: bool, admin_up: bool, max_connections: int) -> None: ...
     def set_monitor_address(self, address: str | None, port: int | None) -> None: ...
     def stats(self) -> dict[str, int]: ...
     def probe(self) -> dict[str, int | bool] | None:
         """The last check: up, code, error (errno), status, duration_ns, passed, failed; None when it is not probed."""
+
+@final
+class CorePolicies:
+    """The enabled policies of one listener, compiled; immutable."""
+
+    def __new__(cls, core: Core, rows: list[tuple[Any, ...]]) -> Self: ...
 
 @final
 class CoreListener:
@@ -77,12 +88,14 @@ class CoreListener:
     def configure(
         self,
         default_pool: CorePool | None,
-        timeout_client_data_ms: int,
-        timeout_member_connect_ms: int,
-        timeout_member_data_ms: int,
-        connection_limit: int,
+        policies: CorePolicies | None,
+        numbers: dict[str, int],
         allowed_cidrs: list[str],
-    ) -> None: ...
+        insert_headers: list[str],
+    ) -> None:
+        """numbers: timeout_client_data_ms, timeout_member_connect_ms, timeout_member_data_ms, timeout_head_ms,
+        timeout_idle_ms, head_bytes, head_fields, target_bytes, body_rate_min, requests_max (both 0: no limit),
+        pipeline_max, connection_limit; what is left out has its default."""
     def open(self) -> int:
         """Bind and listen on all addresses; the port. OSError with the address's text as filename, nothing left
         open."""

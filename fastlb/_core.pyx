@@ -20,9 +20,13 @@ from fastlb.core.engine cimport (
 from fastlb.core.events cimport EVENT_MEMBER_DOWN as NATIVE_MEMBER_DOWN, EVENT_MEMBER_UP as NATIVE_MEMBER_UP
 from fastlb.core.events cimport event_t, events_put, events_take, events_wake
 from fastlb.core.hash cimport hash_bytes
+from fastlb.core.l7_match cimport l7_program_hold, l7_program_let_go, l7_program_release, l7_program_t
 from fastlb.core.lifetime cimport listener_conf_free, listener_let_go, member_let_go, pool_hold, pool_let_go
 from fastlb.core.model cimport (
-    address_t, algorithm_t, cidr_t, listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t, pool_t,
+    INSERT_FORWARDED_FOR, INSERT_FORWARDED_PORT, INSERT_FORWARDED_PROTO, PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE,
+    PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_502, RETRY_503, RETRY_504, RETRY_CONNECT, RETRY_RESET, address_t,
+    algorithm_t, cidr_t, listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t, persistence_t,
+    pool_conf_t, pool_t,
 )
 from fastlb.core.probe cimport probe_add, probe_remove, probe_update
 from fastlb.core.probe_http cimport probe_codes_add, probe_codes_t, probe_http_request
@@ -33,7 +37,7 @@ from fastlb.core.probe_target cimport (
 )
 from fastlb.core.random cimport random_t
 from fastlb.core.roster cimport (
-    pool_add, pool_change, pool_change_member, pool_dispose, pool_init, pool_refresh, pool_remove, roster_simulate,
+    pool_add, pool_change_member, pool_configure, pool_dispose, pool_init, pool_refresh, pool_remove, roster_simulate,
     simulation_t,
 )
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_init, snapshots_pending, snapshots_t
@@ -65,6 +69,18 @@ cdef extern from "<poll.h>" nogil:
 ALGORITHMS = {
     "ROUND_ROBIN": 0, "LEAST_CONNECTIONS": 1, "SOURCE_IP": 2, "SOURCE_IP_PORT": 3, "RANDOM_TWO_CHOICES": 4, "PEAK_EWMA": 5,
     "MAGLEV": 6,
+}
+PERSISTENCE = {
+    "": <int>PERSISTENCE_NONE, "SOURCE_IP": <int>PERSISTENCE_SOURCE_IP, "HTTP_COOKIE": <int>PERSISTENCE_HTTP_COOKIE,
+    "APP_COOKIE": <int>PERSISTENCE_APP_COOKIE,
+}
+_RETRY_ON = {
+    "connect-failure": <int>RETRY_CONNECT, "reset": <int>RETRY_RESET, "502": <int>RETRY_502, "503": <int>RETRY_503,
+    "504": <int>RETRY_504,
+}
+_INSERT = {
+    "X-Forwarded-For": <int>INSERT_FORWARDED_FOR, "X-Forwarded-Port": <int>INSERT_FORWARDED_PORT,
+    "X-Forwarded-Proto": <int>INSERT_FORWARDED_PROTO,
 }
 EVENT_MEMBER_UP = <int>NATIVE_MEMBER_UP
 EVENT_MEMBER_DOWN = <int>NATIVE_MEMBER_DOWN
@@ -236,478 +252,9 @@ cdef class Core:
         return found
 
 
-# The collector must not empty these three before they are freed: they are freed by way of their core.
-@cython.no_gc_clear
-cdef class CoreMember:
-    """A member of one pool; made by CorePool.add_members."""
-
-    cdef member_t *member                # counted
-    cdef CorePool pool
-    cdef watch_t *watch
-    cdef str address
-    cdef int port
-    cdef bint removed
-
-    def __cinit__(self, CorePool pool, str address, int port, int weight, bint backup, bint admin_up):
-        cdef member_t *m
-        cdef bytes key
-        self.pool = pool
-        self.address = address
-        self.port = port
-        self.removed = True                                          # until it is in the pool
-        m = <member_t *>calloc(1, sizeof(member_t))
-        self.watch = <watch_t *>calloc(1, sizeof(watch_t))
-        if m == NULL or self.watch == NULL:
-            free(m)
-            raise MemoryError()
-        try:
-            _read_address(&m.address, address, port)
-        except ValueError:
-            free(m)
-            raise
-        m.workers = pool.core.engine.count
-        m.shards = <member_shard_t *>engine_memory(m.workers * sizeof(member_shard_t))
-        if m.shards == NULL:
-            free(m)
-            raise MemoryError()
-        m.id = engine_new_id(pool.core.engine)
-        key = f"[{address}]:{port}".encode()
-        m.hash_key = hash_bytes(<const char *>key, len(key), 0)
-        m.pool = pool.pool
-        pool_hold(m.pool)
-        m.weight = <uint16_t>weight
-        m.backup = backup
-        m.admin_up = admin_up
-        flag_set(&m.up, 1)
-        flag_set(&m.leaving, not admin_up)
-        counter_set(&m.refs, 1)
-        self.member = m
-        self.watch.engine = pool.core.engine
-        self.watch.member = m
-        self.watch.address = m.address
-
-    def __dealloc__(self):
-        cdef member_t *m = self.member
-        if m != NULL:
-            self.unwatch()
-            # A pool that was dropped, not closed, may still be picked from: what cannot be taken out of it is not freed.
-            if not self.removed and pool_remove(m.pool, &m, 1):
-                return
-            # A worker may have found it in a roster a moment ago.
-            snapshot_retire(&self.pool.core.engine.snapshots, m, member_let_go)
-        free(self.watch)
-
-    cdef void unwatch(self) noexcept:
-        """Probe it no more."""
-        cdef probe_target_t *target = self.watch.target
-        if target != NULL:
-            self.watch.target = NULL
-            with nogil:
-                probe_remove(&self.watch.engine.probes, target)
-
-    cdef int rewatch(self) except -1:
-        """Probe it as the pool's monitor says, or not at all; its state is kept if it was probed before."""
-        cdef probe_config_t *config = self.pool.monitor
-        cdef watch_t *watch = self.watch
-        if config == NULL or not self.member.admin_up or self.removed:
-            if watch.target == NULL:
-                return 0
-            self.unwatch()
-            flag_set(&self.member.up, 1)
-            return 0
-        if watch.target != NULL:
-            with nogil:
-                probe_update(&watch.engine.probes, watch.target, &watch.address, config)
-            return 0
-        flag_set(&self.member.up, 1)
-        with nogil:
-            watch.target = probe_add(&watch.engine.probes, &watch.address, config, NULL, _report, watch)
-        if watch.target == NULL:
-            raise MemoryError()
-        return 0
-
-    @property
-    def id(self):
-        return self.member.id
-
-    @property
-    def up(self):
-        return bool(flag_get(&self.member.up))
-
-    @property
-    def checked(self):
-        cdef probe_view_t view
-        if self.watch.target == NULL:
-            return False
-        probe_read(self.watch.target, &view)
-        return view.passed + view.failed > 0
-
-    def update(self, int weight, bint backup, bint admin_up):
-        cdef member_t *m = self.member
-        cdef bint admin_before = m.admin_up
-        cdef int error
-        if self.removed:
-            raise RuntimeError("the member is removed")
-        if not 0 <= weight <= 256:
-            raise ValueError(f"weight={weight}: must be 0..256")
-        with nogil:
-            error = pool_change_member(m.pool, m, <uint16_t>weight, backup, admin_up)
-        if error:
-            _fail(error)
-        if admin_up != admin_before:
-            flag_set(&m.leaving, not admin_up)
-            self.rewatch()
-            with nogil:
-                pool_refresh(m.pool)
-                if not admin_up:
-                    engine_purge(self.watch.engine, m)
-
-    def set_monitor_address(self, str address, port):
-        """None: the member's own."""
-        cdef address_t where
-        _read_address(&where, self.address if address is None else address, self.port if port is None else port)
-        self.watch.address = where
-        self.rewatch()
-
-    def stats(self):
-        return _figures(
-            _MEMBER_FIGURES, <const char *>&self.member.shards[0].active, sizeof(member_shard_t), self.member.workers)
-
-    def probe(self):
-        """The last check as a dict, None if it is not probed: code, error (errno), status, duration_ns, passed, failed."""
-        cdef probe_view_t view
-        if self.watch.target == NULL:
-            return None
-        probe_read(self.watch.target, &view)
-        return {
-            "up": bool(view.up), "code": <int>view.code, "error": view.error, "status": view.status,
-            "duration_ns": view.duration_ns, "passed": view.passed, "failed": view.failed,
-        }
-
-
-@cython.no_gc_clear
-cdef class CorePool:
-    """A pool: its members, how one is chosen, how they are probed."""
-
-    cdef Core core
-    cdef pool_t *pool                    # counted
-    cdef probe_config_t *monitor         # counted; NULL: none
-    cdef set members
-    cdef object __weakref__
-
-    def __cinit__(self, Core core, int algorithm, bint admin_up):
-        cdef pool_t *pool
-        if not 0 <= algorithm < len(ALGORITHMS):
-            raise ValueError(f"algorithm={algorithm}: must be one of {ALGORITHMS}")
-        self.core = core
-        self.members = set()
-        pool = <pool_t *>engine_memory(sizeof(pool_t))
-        if pool == NULL or not pool_init(
-                pool, &core.engine.snapshots, engine_new_id(core.engine), <algorithm_t>algorithm, admin_up,
-                int.from_bytes(os.urandom(8), "little")):
-            free(pool)
-            raise MemoryError()
-        self.pool = pool
-
-    def __dealloc__(self):
-        if self.monitor != NULL:
-            probe_config_drop(self.monitor)
-        if self.pool != NULL:
-            snapshot_retire(&self.core.engine.snapshots, self.pool, pool_let_go)
-
-    @property
-    def id(self):
-        return self.pool.id
-
-    def add_members(self, list members):
-        cdef list made = []
-        cdef member_t **natives
-        cdef CoreMember one
-        cdef uint32_t i, n
-        cdef int error
-        for address, port, weight, backup, admin_up, monitor_address, monitor_port in members:
-            if not 0 <= weight <= 256:
-                raise ValueError(f"weight={weight}: must be 0..256")
-            one = CoreMember(self, address, port, weight, backup, admin_up)
-            if monitor_address is not None or monitor_port is not None:
-                _read_address(
-                    &one.watch.address, address if monitor_address is None else monitor_address,
-                    port if monitor_port is None else monitor_port)
-            made.append(one)
-        n = len(made)
-        if n == 0:
-            return made
-        natives = <member_t **>PyMem_Malloc(n * sizeof(member_t *))
-        if natives == NULL:
-            raise MemoryError()
-        for i in range(n):
-            natives[i] = (<CoreMember>made[i]).member
-        with nogil:
-            error = pool_add(self.pool, natives, n)
-        PyMem_Free(natives)
-        if error:
-            _fail(error)
-        for one in made:
-            one.removed = False
-            self.members.add(one)
-            one.rewatch()
-        return made
-
-    def remove_members(self, list members):
-        cdef member_t **natives
-        cdef CoreMember one
-        cdef uint32_t i, n
-        cdef int error
-        n = len(members)
-        if n == 0:
-            return
-        for one in members:
-            if one.removed or one.pool is not self:
-                raise RuntimeError("not a member of this pool")
-        natives = <member_t **>PyMem_Malloc(n * sizeof(member_t *))
-        if natives == NULL:
-            raise MemoryError()
-        for i in range(n):
-            natives[i] = (<CoreMember>members[i]).member
-        with nogil:
-            error = pool_remove(self.pool, natives, n)
-            if error == 0:
-                for i in range(n):
-                    flag_set(&natives[i].leaving, 1)
-                    engine_purge(self.core.engine, natives[i])
-        PyMem_Free(natives)
-        if error:
-            _fail(error)
-        for one in members:
-            one.removed = True
-            self.members.discard(one)
-            one.unwatch()
-
-    def update(self, int algorithm, bint admin_up):
-        cdef int error
-        if not 0 <= algorithm < len(ALGORITHMS):
-            raise ValueError(f"algorithm={algorithm}: must be one of {ALGORITHMS}")
-        with nogil:
-            error = pool_change(self.pool, <algorithm_t>algorithm, admin_up)
-        if error:
-            _fail(error)
-
-    def set_monitor(self, monitor):
-        cdef probe_config_t *before = self.monitor
-        cdef probe_config_t *config = NULL
-        cdef CoreMember one
-        cdef pool_t *pool = self.pool
-        if monitor is not None:
-            config = _probe_config(monitor, {":" in (<CoreMember>one).address for one in self.members})
-        self.monitor = config
-        try:
-            for one in self.members:
-                one.rewatch()
-        finally:
-            if before != NULL:
-                probe_config_drop(before)
-            with nogil:
-                pool_refresh(pool)
-
-    def stats(self):
-        cdef dict total = dict.fromkeys(_MEMBER_FIGURES, 0)
-        for one in self.members:
-            for figure, value in one.stats().items():
-                total[figure] += value
-        return total
-
-    def close(self):
-        if self.members:
-            self.remove_members(list(self.members))
-
-
-cdef span_t _span(bytes text) noexcept:
-    """Valid as long as the bytes object."""
-    cdef span_t span
-    span.data = <const uint8_t *><const char *>text
-    span.length = <uint32_t>len(text)
-    return span
-
-
-cdef probe_config_t *_probe_config(dict monitor, set families) except NULL:
-    """`families`: whether addresses to be probed are IPv6, for PING's right to send."""
-    cdef probe_codes_t codes
-    cdef uint8_t request[8192]
-    cdef int length = 0
-    cdef int error
-    cdef bytes method, path, domain
-    cdef probe_config_t *config
-    cdef probe_kind_t kind
-    cdef uint32_t version
-    cdef double scale = 1e9
-    kind = <probe_kind_t><int>_PROBE_KINDS[monitor["type"]]
-    memset(&codes, 0, sizeof(codes))
-    if kind == PROBE_HTTP:
-        method = monitor["method"].encode("ascii")
-        path = monitor["url_path"].encode("utf-8")
-        domain = (monitor["domain_name"] or "").encode("ascii")
-        version = 11 if monitor["http_version"] == 1.1 else 10 if monitor["http_version"] else 0
-        length = probe_http_request(request, 8192, _span(method), _span(path), version, _span(domain))
-        if length <= 0:
-            raise ValueError("no request can be made of this method, url_path and domain_name: control bytes, or too long")
-        for code in monitor["expected_codes"]:
-            probe_codes_add(&codes, code, code)
-    elif kind == PROBE_PING:
-        for v6 in families or {False}:
-            error = probe_ping_available(AF_INET6 if v6 else AF_INET)
-            if error:
-                _fail(error)
-    config = probe_config_new(
-        kind, <uint64_t>(monitor["delay_s"] * scale), <uint64_t>(monitor["timeout_s"] * scale),
-        <uint64_t>(monitor["connect_timeout_s"] * scale), monitor["rise"], monitor["fall"], request, length, &codes)
-    if config == NULL:
-        raise MemoryError()
-    return config
-
-
-@cython.no_gc_clear
-cdef class CoreListener:
-    """A port on one or more addresses, and what is done with its connections."""
-
-    cdef Core core
-    cdef listener_t *listener            # counted
-    cdef list addresses
-    cdef int wanted_port
-    cdef bint opened
-
-    def __cinit__(self, Core core, bint http, list addresses, int port):
-        cdef listener_t *l
-        cdef address_t address
-        cdef listener_conf_t *conf
-        if not 1 <= len(addresses) <= ENGINE_ADDRESSES:
-            raise ValueError(f"addresses={addresses!r}: must be 1..{ENGINE_ADDRESSES} of them")
-        for text in addresses:
-            _read_address(&address, text, port)
-        self.core = core
-        self.addresses = list(addresses)
-        self.wanted_port = port
-        l = <listener_t *>engine_memory(sizeof(listener_t))
-        conf = <listener_conf_t *>calloc(1, sizeof(listener_conf_t))
-        if l == NULL or conf == NULL:
-            free(l)
-            free(conf)
-            raise MemoryError()
-        l.workers = core.engine.count
-        l.shards = <listener_shard_t *>engine_memory(l.workers * sizeof(listener_shard_t))
-        if l.shards == NULL:
-            free(l)
-            free(conf)
-            raise MemoryError()
-        conf.timeout_client_data_ms = 50000
-        conf.timeout_member_connect_ms = 5000
-        conf.timeout_member_data_ms = 50000
-        conf.connection_limit = 50000
-        pointer_set(&l.conf, conf)
-        l.id = engine_new_id(core.engine)
-        l.http = http
-        l.port = <uint16_t>port
-        counter_set(&l.refs, 1)
-        self.listener = l
-
-    def __dealloc__(self):
-        if self.listener != NULL:
-            if self.opened:
-                engine_unlisten(self.core.engine, self.listener)
-            snapshot_retire(&self.core.engine.snapshots, self.listener, listener_let_go)
-
-    @property
-    def port(self):
-        return self.listener.port
-
-    def configure(
-        self, CorePool default_pool, uint32_t timeout_client_data_ms, uint32_t timeout_member_connect_ms,
-        uint32_t timeout_member_data_ms, int64_t connection_limit, list allowed_cidrs,
-    ):
-        cdef listener_conf_t *conf = <listener_conf_t *>calloc(1, sizeof(listener_conf_t))
-        cdef listener_conf_t *before = <listener_conf_t *>pointer_get(&self.listener.conf)
-        cdef uint32_t i
-        if conf == NULL:
-            raise MemoryError()
-        try:
-            if allowed_cidrs:
-                conf.cidr_count = len(allowed_cidrs)
-                conf.cidrs = <cidr_t *>calloc(conf.cidr_count, sizeof(cidr_t))
-                if conf.cidrs == NULL:
-                    raise MemoryError()
-                for i in range(conf.cidr_count):
-                    _read_cidr(&conf.cidrs[i], allowed_cidrs[i])
-        except BaseException:
-            listener_conf_free(conf)
-            raise
-        conf.timeout_client_data_ms = timeout_client_data_ms
-        conf.timeout_member_connect_ms = timeout_member_connect_ms
-        conf.timeout_member_data_ms = timeout_member_data_ms
-        conf.connection_limit = connection_limit
-        if default_pool is not None:
-            conf.default_pool = default_pool.pool
-            pool_hold(conf.default_pool)
-        pointer_set(&self.listener.conf, conf)
-        snapshot_retire(&self.core.engine.snapshots, before, listener_conf_free)
-
-    def open(self):
-        """Bind and listen on every address. OSError with the address as its filename, and then nothing is left open."""
-        cdef engine_t *e = self.core.engine
-        cdef int *fds
-        cdef address_t address
-        cdef uint16_t port = <uint16_t>self.wanted_port
-        cdef uint32_t bound = 0, i, n
-        cdef int error = 0
-        if self.opened:
-            raise RuntimeError("the listener is open already")
-        if not e.running:
-            raise RuntimeError("the core does not run")
-        n = len(self.addresses)
-        fds = <int *>PyMem_Malloc(n * e.count * sizeof(int))
-        if fds == NULL:
-            raise MemoryError()
-        try:
-            for text in self.addresses:
-                _read_address(&address, text, port)
-                with nogil:
-                    error = engine_bind(&address, e.count, fds + bound * e.count, &port)
-                if error:
-                    for i in range(bound * e.count):
-                        close(fds[i])
-                    _fail(error, f"[{text}]:{port}" if ":" in text else f"{text}:{port}")
-                bound += 1
-            flag_set(&self.listener.closing, 0)
-            self.listener.port = port
-            for i in range(n):
-                with nogil:
-                    error = engine_listen(e, self.listener, fds + i * e.count)
-                if error:
-                    for j in range((i + 1) * e.count, n * e.count):
-                        close(fds[<int>j])
-                    with nogil:
-                        engine_unlisten(e, self.listener)
-                    _fail(error)
-        finally:
-            PyMem_Free(fds)
-        self.opened = True
-        return port
-
-    def close(self):
-        if self.opened:
-            self.opened = False
-            with nogil:
-                engine_unlisten(self.core.engine, self.listener)
-
-    def cut(self):
-        """End the sessions that are still under way; how many there were."""
-        cdef int cut
-        with nogil:
-            cut = engine_cut(self.core.engine, self.listener)
-        return cut
-
-    def stats(self):
-        return _figures(
-            _LISTENER_FIGURES, <const char *>&self.listener.shards[0].active, sizeof(listener_shard_t),
-            self.listener.workers)
+include "_core_pool.pxi"
+include "_core_l7.pxi"
+include "_core_listener.pxi"
 
 
 def schedule(int algorithm, weights, uint64_t picks, clients, uint64_t hold, uint64_t seed):
@@ -779,22 +326,3 @@ def about():
     """Versions of what the core was built with."""
     import sys
     return {"cython": _CYTHON_VERSION.decode(), "python": sys.version.split()[0], "compiler": _COMPILER.decode()}
-
-
-cdef int _read_cidr(cidr_t *into, str text) except -1:
-    cdef address_t address
-    cdef sockaddr_in *v4 = <sockaddr_in *>&address.ip
-    network, _, length = text.partition("/")
-    _read_address(&address, network, 0)
-    memset(into, 0, sizeof(cidr_t))
-    if address.ip.sin6_family == AF_INET:
-        into.prefix[10] = 0xFF
-        into.prefix[11] = 0xFF
-        memcpy(&into.prefix[12], &v4.sin_addr, 4)
-        into.bits = 96 + int(length or 32)
-    else:
-        memcpy(&into.prefix[0], &address.ip.sin6_addr, 16)
-        into.bits = int(length or 128)
-    if into.bits > 128:
-        raise ValueError(f"{text!r}: the prefix is too long")
-    return 0

@@ -341,11 +341,23 @@ class Listener(Resource[ListenerSpec]):
         pool = None if spec.default_pool_id is None else self._balancer._pools[spec.default_pool_id]._core
         listener.configure(
             pool,
-            spec.timeout_client_data or TIMEOUT_CLIENT_DATA_MS,
-            spec.timeout_member_connect or TIMEOUT_MEMBER_CONNECT_MS,
-            spec.timeout_member_data or TIMEOUT_MEMBER_DATA_MS,
-            spec.limit,
+            None,
+            {
+                "timeout_client_data_ms": spec.timeout_client_data or TIMEOUT_CLIENT_DATA_MS,
+                "timeout_member_connect_ms": spec.timeout_member_connect or TIMEOUT_MEMBER_CONNECT_MS,
+                "timeout_member_data_ms": spec.timeout_member_data or TIMEOUT_MEMBER_DATA_MS,
+                "timeout_head_ms": 10_000,
+                "timeout_idle_ms": spec.timeout_client_data or TIMEOUT_CLIENT_DATA_MS,
+                "head_bytes": 32_768,
+                "head_fields": 100,
+                "target_bytes": 8_000,
+                "body_rate_min": 0,
+                "requests_max": 0,
+                "pipeline_max": 16,
+                "connection_limit": spec.limit,
+            },
             list(spec.allowed_cidrs or ()),
+            [],
         )
 
     def _close(self) -> None:

@@ -109,12 +109,12 @@ class Member(Resource[MemberSpec]):
                     spec.backup,
                     spec.admin_state_up,
                 ):
-                    core.update(spec.share, spec.backup, spec.admin_state_up)
+                    core.update(spec.share, spec.backup, spec.admin_state_up, 0)
             self._spec = spec
             self._touch()
             self._balancer._note(self)
 
-    def _row(self) -> tuple[str, int, int, bool, bool, str | None, int | None]:
+    def _row(self) -> tuple[str, int, int, bool, bool, str | None, int | None, bytes, int]:
         spec = self._spec
         return (
             spec.address,
@@ -124,6 +124,8 @@ class Member(Resource[MemberSpec]):
             spec.admin_state_up,
             spec.monitor_address,
             spec.monitor_port,
+            bytes.fromhex(self._id.replace("-", "")),
+            0,
         )
 
     def _figures(self) -> Counter[str]:

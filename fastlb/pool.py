@@ -388,7 +388,7 @@ class Pool(Resource[PoolSpec]):
 
     def _tell(self, spec: PoolSpec) -> None:
         if self._core is not None:
-            self._core.update(_core.ALGORITHMS[spec.lb_algorithm], spec.admin_state_up)
+            self._core.configure(_native_conf(spec))
 
     # The data plane.
 
@@ -398,6 +398,7 @@ class Pool(Resource[PoolSpec]):
         self._core = _core.CorePool(
             self._balancer._core_in_use(), _core.ALGORITHMS[spec.lb_algorithm], spec.admin_state_up
         )
+        self._core.configure(_native_conf(spec))
         self._probing = None
         self._attach_members(list(self._members.values()))
 
@@ -502,6 +503,30 @@ class Pool(Resource[PoolSpec]):
             f"<Pool {name}{self._spec.protocol} {self._spec.lb_algorithm} {self._state_words()} "
             f"members={usable}/{len(members)}>"
         )
+
+
+def _native_conf(spec: PoolSpec) -> dict[str, Any]:
+    """What the core knows of the pool beside its members."""
+    persistence = spec.session_persistence
+    return {
+        "algorithm": _core.ALGORITHMS[spec.lb_algorithm],
+        "admin_up": spec.admin_state_up,
+        "http": spec.protocol is Protocol.HTTP,
+        "persistence": str(persistence.type) if persistence else "",
+        "cookie_name": (persistence.cookie_name or "SRV") if persistence else "",
+        "timeout_queue_ms": 5_000,
+        "retry_on": ["connect-failure", "reset"],
+        "retries": 3,
+        "retry_budget_percent": 0,
+        "retry_min": 3,
+        "outlier_5xx": 0,
+        "outlier_connect": 0,
+        "ejection_percent": 10,
+        "ejection_s": 30.0,
+        "ejection_max_s": 300.0,
+        "slow_start_s": 0.0,
+        "panic_percent": 0,
+    }
 
 
 def pool_id_of(balancer: "LoadBalancer", pool: "Pool | None", pool_id: str | None) -> str | None:

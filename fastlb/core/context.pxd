@@ -53,6 +53,7 @@ cdef struct session_t:
     session_t *next              # in context.sessions
     session_t **link
     member_t *tried[4]           # compared, never followed
+    uint64_t stick_key           # member_t.key of the member that the client had before; 0: none is known
     uint64_t address_hash
     uint64_t address_port_hash
     uint64_t client_active_ms    # the last byte from or to the client

@@ -138,7 +138,7 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
     count = pieces_join(pieces, count, total)
     while True:
         if s.up == NULL:
-            verdict = upstream_attach(c, s, on_member, fresh)
+            verdict = upstream_attach(c, s, conf.default_pool, on_member, fresh)
             if verdict == UPSTREAM_NONE:
                 http_answer(c, s, 503, 0)
                 return

@@ -37,6 +37,8 @@ cdef inline void listener_conf_free(void *object) noexcept nogil:
     cdef listener_conf_t *conf = <listener_conf_t *>object
     if conf.default_pool != NULL:
         pool_release(conf.default_pool)
+    if conf.policies != NULL:
+        conf.policies_release(conf.policies)
     free(conf.cidrs)
     free(conf)
 

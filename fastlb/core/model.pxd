@@ -22,6 +22,24 @@ cdef enum algorithm_t:
     ALGORITHM_PEAK_EWMA = 5
     ALGORITHM_MAGLEV = 6
 
+cdef enum persistence_t:                 # what brings a client back to its member
+    PERSISTENCE_NONE = 0
+    PERSISTENCE_SOURCE_IP = 1
+    PERSISTENCE_HTTP_COOKIE = 2          # a cookie of ours, which names the member
+    PERSISTENCE_APP_COOKIE = 3           # a cookie of the members', learnt from their answers
+
+cdef enum:                               # pool_conf_t.retry_on, bits
+    RETRY_CONNECT = 1                    # connect failures
+    RETRY_RESET = 2                      # the connection broke before a byte of the answer
+    RETRY_502 = 4
+    RETRY_503 = 8
+    RETRY_504 = 16
+
+cdef enum:                               # listener_conf_t.insert, bits
+    INSERT_FORWARDED_FOR = 1
+    INSERT_FORWARDED_PORT = 2
+    INSERT_FORWARDED_PROTO = 4
+
 cdef struct address_t:                   # an IPv4 or IPv6 address and port; sockaddr_in lies in the same bytes
     sockaddr_in6 ip
     socklen_t length
@@ -50,6 +68,8 @@ cdef struct member_t:
     # Fixed at creation.
     uint64_t id
     uint64_t hash_key                    # of the text "address:port": the same on every node
+    uint8_t uuid[16]                     # the object's id, which a persistence cookie names
+    uint64_t key                         # its hash, which persistence tables hold; never 0
     address_t address
     pool_t *pool                         # counted
     member_shard_t *shards               # one a worker, aligned to cache lines
@@ -62,6 +82,7 @@ cdef struct member_t:
     # Observed.
     flag_t up                            # 1: passes its probes, or is not probed
     flag_t leaving                       # 1: gets no new work for good or for long: keep no idle connection to it
+    flag_t max_connections               # sessions at once, over all workers; 0: no limit
     # Written by every worker, so on lines apart from what each pick and connect reads.
     char apart[64]
     counter_t refs
@@ -79,6 +100,25 @@ cdef struct member_t:
     uint64_t selector_stamp              # when it came to the end of its bucket
     char apart_too[64]
 
+cdef struct pool_conf_t:                 # immutable once published
+    bint http                            # its members speak HTTP to us: not after a PROXY header
+    bint admin_up
+    persistence_t persistence
+    uint32_t cookie_length
+    uint8_t cookie_name[256]
+    uint32_t timeout_queue_ms            # how long a session waits while every member has its max_connections
+    uint32_t retry_on                    # RETRY_*
+    uint32_t retries                     # after the first try, 0..3
+    uint32_t retry_budget_percent        # retries at once, of the sessions at once; 0: no budget
+    uint32_t retry_min                   # so many are always allowed
+    uint32_t outlier_5xx                 # in a row; 0: not looked at
+    uint32_t outlier_connect             # connect failures in a row; 0: not looked at
+    uint32_t ejection_percent            # of the members at once, at the most
+    uint64_t ejection_ns                 # the first time; as often again as it was ejected before
+    uint64_t ejection_max_ns
+    uint64_t slow_start_ns               # until a member that comes back has its whole share; 0: at once
+    uint32_t panic_percent               # fewer members than this are up: all are used; 0: never
+
 cdef struct pool_t:
     uint64_t id
     snapshots_t *snapshots               # borrowed from the engine, which outlives its pools
@@ -94,6 +134,9 @@ cdef struct pool_t:
     # Read at each pick, on lines of their own.
     char apart[64]
     pointer_t roster                     # roster_t (selection/ops.pxd)
+    pointer_t conf                       # pool_conf_t
+    pointer_t directory                  # members by key, those without a share too (directory.pxd); NULL: no persistence
+    pointer_t sticky                     # which client has which member (sticky.pxd); NULL: none is remembered
     char apart_too[64]
     # Written at each pick.
     spinlock_t pick_lock                 # for algorithms whose state is shared
@@ -110,6 +153,17 @@ cdef struct listener_conf_t:             # immutable once published
     uint32_t timeout_client_data_ms
     uint32_t timeout_member_connect_ms
     uint32_t timeout_member_data_ms
+    uint32_t timeout_head_ms             # from a head's first byte to its last
+    uint32_t timeout_idle_ms             # between two requests of a client
+    uint32_t head_bytes                  # of a request
+    uint32_t head_fields
+    uint32_t target_bytes
+    uint32_t body_rate_min               # bytes a second that a request's body must come with; 0: any
+    uint32_t requests_max                # on one client connection; 0: any number
+    uint32_t pipeline_max                # requests of one client served before others have their turn
+    uint32_t insert                      # INSERT_*
+    void *policies                       # l7_program_t, counted (l7_match.pxd); NULL: none
+    void (*policies_release)(void *program) noexcept nogil
     int64_t connection_limit             # of all workers together; never -1 here
     cidr_t *cidrs                        # NULL: everyone
     uint32_t cidr_count

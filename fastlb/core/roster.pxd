@@ -8,14 +8,14 @@ until the worker's next quiet point, because its owner gives it up through snaps
 """
 from libc.errno cimport E2BIG, EEXIST, EINVAL, ENOENT, ENOMEM
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 from fastlb.core.atomics cimport (
     counter_add_seq, counter_get, counter_set, flag_get, pointer_get, pointer_set, spinlock_give, spinlock_take,
 )
 from fastlb.core.model cimport (
     ALGORITHM_LEAST_CONNECTIONS, ALGORITHM_MAGLEV, ALGORITHM_PEAK_EWMA, ALGORITHM_RANDOM_TWO_CHOICES,
-    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, algorithm_t, member_t, pool_t,
+    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, RETRY_CONNECT, RETRY_RESET, algorithm_t, member_t, pool_conf_t, pool_t,
 )
 from fastlb.core.random cimport random_next, random_t
 from fastlb.core.selection.least_conn cimport least_conn_dispose, least_conn_ops
@@ -191,18 +191,32 @@ cdef inline int pool_publish(pool_t *pool) noexcept nogil:
     return 0
 
 
+cdef inline void pool_conf_default(pool_conf_t *conf) noexcept nogil:
+    """Of zeros."""
+    conf.http = 1
+    conf.admin_up = 1
+    conf.timeout_queue_ms = 5000
+    conf.retry_on = RETRY_CONNECT | RETRY_RESET
+    conf.retries = 3
+
+
 cdef inline bint pool_init(
     pool_t *pool, snapshots_t *snapshots, uint64_t id, algorithm_t algorithm, bint admin_up, uint64_t seed
 ) noexcept nogil:
-    """An empty pool with one reference; 0 if there is no mutex to be had. `snapshots` outlives it."""
+    """An empty pool with one reference; 0 if there is no mutex or memory to be had. `snapshots` outlives it."""
+    cdef pool_conf_t *conf = <pool_conf_t *>calloc(1, sizeof(pool_conf_t))
     memset(pool, 0, sizeof(pool_t))
-    if pthread_mutex_init(&pool.mutex, NULL) != 0:
+    if conf == NULL or pthread_mutex_init(&pool.mutex, NULL) != 0:
+        free(conf)
         return 0
+    pool_conf_default(conf)
+    conf.admin_up = admin_up
     pool.id = id
     pool.snapshots = snapshots
     pool.algorithm = algorithm
     pool.admin_up = admin_up
     pool.seed = seed
+    pointer_set(&pool.conf, conf)
     counter_set(&pool.refs, 1)
     return 1
 
@@ -213,6 +227,7 @@ cdef inline void pool_dispose(pool_t *pool) noexcept nogil:
     if roster != NULL:
         roster_free(roster)
     least_conn_dispose(pool)
+    free(pointer_get(&pool.conf))
     free(pool.members)
     pthread_mutex_destroy(&pool.mutex)
 
@@ -304,6 +319,23 @@ cdef inline int pool_remove(pool_t *pool, member_t **members, uint32_t n) noexce
     failed = pool_detach(pool, members, n)
     pthread_mutex_unlock(&pool.mutex)
     return failed
+
+
+cdef inline pool_conf_t *pool_conf(const pool_t *pool) noexcept nogil:
+    """Never NULL. Inside pool.snapshots."""
+    return <pool_conf_t *>pointer_get(&pool.conf)
+
+
+cdef inline int pool_configure(pool_t *pool, algorithm_t algorithm, pool_conf_t *conf) noexcept nogil:
+    """Take over a configuration, which is the pool's from here on. 0, or -ENOMEM: then nothing changed, and it is still
+    the caller's."""
+    cdef pool_conf_t *before = pool_conf(pool)
+    cdef int failed = pool_change(pool, algorithm, conf.admin_up)
+    if failed:
+        return failed
+    pointer_set(&pool.conf, conf)
+    snapshot_retire(pool.snapshots, before, free)
+    return 0
 
 
 cdef inline int pool_change(pool_t *pool, algorithm_t algorithm, bint admin_up) noexcept nogil:

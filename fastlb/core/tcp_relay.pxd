@@ -38,7 +38,7 @@ cdef inline uint64_t relay_idle_limit_ms(const listener_conf_t *conf) noexcept n
 cdef inline void tcp_connect(context_t *c, session_t *s) noexcept nogil:
     """Ask for a member's connection; on return the session is in CONNECT, in PAUSE or closed."""
     cdef listener_conf_t *conf = session_conf(s)
-    cdef int verdict = upstream_attach(c, s, tcp_on_member, 1)
+    cdef int verdict = upstream_attach(c, s, session_conf(s).default_pool, tcp_on_member, 1)
     if verdict == UPSTREAM_NONE:
         session_close(c, s, 0)
         return

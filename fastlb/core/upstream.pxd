@@ -11,10 +11,10 @@ from fastlb.core.conn cimport (
     conn_watch,
 )
 from fastlb.core.context cimport (
-    SESSION_TRIES, context_t, member_shard, session_conf, session_t, upstream_t,
+    SESSION_TRIES, context_t, member_shard, session_t, upstream_t,
 )
 from fastlb.core.lifetime cimport member_hold, member_release
-from fastlb.core.model cimport listener_conf_t, member_shard_t, member_t, pool_t
+from fastlb.core.model cimport member_shard_t, member_t, pool_t
 from fastlb.core.roster cimport pool_closed, pool_opened, pool_pick
 from fastlb.core.selection.ops cimport pick_t
 from fastlb.core.slab cimport slab_give, slab_take
@@ -189,10 +189,10 @@ cdef inline void upstream_fail(context_t *c, session_t *s, bint connect_failed) 
     upstream_drop(c, up, 0)
 
 
-cdef inline int upstream_attach(context_t *c, session_t *s, conn_event_f on_event, bint fresh) noexcept nogil:
-    """Give the session a connection to a member: an upstream_verdict_t. `fresh`: not a kept one."""
-    cdef listener_conf_t *conf = session_conf(s)
-    cdef pool_t *pool = conf.default_pool
+cdef inline int upstream_attach(
+    context_t *c, session_t *s, pool_t *pool, conn_event_f on_event, bint fresh
+) noexcept nogil:
+    """Give the session a connection to a member of the pool: an upstream_verdict_t. `fresh`: not a kept one."""
     cdef member_shard_t *shard
     cdef member_t *member
     cdef upstream_t *up

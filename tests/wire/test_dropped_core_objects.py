@@ -13,13 +13,13 @@ def test_the_collector_frees_objects_in_any_order(child):
                 core = _core.Core(2)
                 core.start()
                 pool = _core.CorePool(core, 0, True)
-                member = ("127.0.0.1", 9, 1, False, True, None, None)
+                member = ("127.0.0.1", 9, 1, False, True, None, None, bytes(16), 0)
                 pool.add_members([member] * 20)
                 pool.set_monitor({
                     "type": "TCP", "delay_s": 1, "timeout_s": 1, "connect_timeout_s": 1, "rise": 1, "fall": 1,
                 })
                 front = _core.CoreListener(core, True, ["127.0.0.1"], 0)
-                front.configure(pool, 1000, 1000, 1000, 100, [])
+                front.configure(pool, None, {}, [], [])
                 front.open()
                 ring = [core, pool, front]
                 ring.append(ring)
@@ -45,8 +45,8 @@ def test_a_pool_that_is_dropped_while_its_listener_is_open_has_nobody(child, mem
         core.start()
         front = _core.CoreListener(core, True, ["127.0.0.1"], 0)
         pool = _core.CorePool(core, 0, True)
-        pool.add_members([("127.0.0.1", int(sys.argv[1]), 1, False, True, None, None)] * 3)
-        front.configure(pool, 5000, 5000, 5000, 100, [])
+        pool.add_members([("127.0.0.1", int(sys.argv[1]), 1, False, True, None, None, bytes(16), 0)] * 3)
+        front.configure(pool, None, {}, [], [])
         with Client("127.0.0.1", front.open()).connect() as client:
             before = client.request().status
             del pool

@@ -24,9 +24,9 @@ def test_a_stop_that_waits_holds_up_no_other_thread():
     core.start()
     with Member(held(gate)) as one:
         pool = _core.CorePool(core, 0, True)
-        pool.add_members([("127.0.0.1", one.port, 1, False, True, None, None)])
+        pool.add_members([("127.0.0.1", one.port, 1, False, True, None, None, bytes(16), 0)])
         front = _core.CoreListener(core, True, ["127.0.0.1"], 0)
-        front.configure(pool, 5000, 5000, 5000, 100, [])
+        front.configure(pool, None, {}, [], [])
         client = Client("127.0.0.1", front.open())
         with client.connect() as conn:
             conn.send(request())
