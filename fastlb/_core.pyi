@@ -104,6 +104,8 @@ class CoreListener:
     def cut(self) -> int:
         """End its sessions at once; how many there were."""
     def stats(self) -> dict[str, int]: ...
+    def refusals(self) -> dict[str, int]:
+        """Errors that were answered, by reason; reasons without any are left out."""
 
 def schedule(
     algorithm: int,

@@ -36,6 +36,7 @@ from fastlb.core.probe_target cimport (
     probe_result_t, probe_target_t, probe_view_t,
 )
 from fastlb.core.random cimport random_t
+from fastlb.core.refusal cimport REFUSAL_END, refusal_name
 from fastlb.core.roster cimport (
     pool_add, pool_change_member, pool_configure, pool_dispose, pool_init, pool_refresh, pool_remove, roster_simulate,
     simulation_t,
@@ -146,6 +147,7 @@ _MEMBER_FIGURES = (
 )
 _LISTENER_FIGURES = (
     "active", "connections", "requests", "bytes_in", "bytes_out", "request_errors", "denied", *_FAMILIES, "own_answers",
+    "redirects",
 )
 
 

@@ -208,3 +208,18 @@ cdef class CoreListener:
         return _figures(
             _LISTENER_FIGURES, <const char *>&self.listener.shards[0].active, sizeof(listener_shard_t),
             self.listener.workers)
+
+    def refusals(self):
+        """Errors that were answered, by reason; reasons without any are left out."""
+        cdef dict found = {}
+        cdef int64_t total
+        cdef uint32_t reason, shard
+        for reason in range(REFUSAL_END):
+            if refusal_name(reason) == NULL:
+                continue
+            total = 0
+            for shard in range(self.listener.workers):
+                total += counter_get(&self.listener.shards[shard].refused[reason])
+            if total:
+                found[refusal_name(reason).decode().lower()] = total
+        return found

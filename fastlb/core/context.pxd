@@ -5,6 +5,8 @@ from fastlb.core.atomics cimport counter_t, pointer_get
 from fastlb.core.conn cimport conn_t
 from fastlb.core.http1 cimport http1_head_t, http1_scan_t
 from fastlb.core.http1_body cimport http1_body_t
+from fastlb.core.http1_write cimport http1_extra_t
+from fastlb.core.l7_match cimport l7_scratch_t
 from fastlb.core.loop cimport loop_t
 from fastlb.core.model cimport listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t
 from fastlb.core.random cimport random_t
@@ -13,7 +15,9 @@ from fastlb.core.snapshot cimport snapshots_t
 
 cdef enum:
     SESSION_TRIES = 4            # the first try and Octavia's three retries
-    SCRATCH_BYTES = 98304        # a head written anew: 32 KiB at the most, and what we add
+    SCRATCH_BYTES = 163840       # a head written anew: 64 KiB at the most, and what we add; a redirect to all of it
+    EXTRA_BYTES = 70656          # values of fields that we add: what is left of a Cookie field, addresses
+    EXTRAS = 112                 # fields that we add: each Cookie field anew, and a few
 
 cdef enum phase_t:
     PHASE_IDLE = 0               # HTTP: between requests, nothing of the next one is here
@@ -59,6 +63,8 @@ cdef struct session_t:
     uint64_t client_active_ms    # the last byte from or to the client
     uint64_t member_active_ms
     uint64_t head_deadline_ms
+    uint64_t body_since_ms       # when the request's body began to be waited for, moved on by what the member held it up
+    uint64_t body_held_ms        # since when the member takes nothing of it; 0: it does
     pipe_t *pipes[2]             # to the member, to the client
     uint32_t bulk[2]             # full reads in a row
     # HTTP only.
@@ -105,6 +111,9 @@ cdef struct context_t:
     bint draining                # the engine stops: no idle connection is kept
     bint slot_freed              # a session ended in this turn: a listener that waits may accept again
     uint8_t *scratch             # SCRATCH_BYTES
+    uint8_t *extra_text          # EXTRA_BYTES behind them
+    http1_extra_t extras[112]
+    l7_scratch_t l7
     http1_head_t request
     http1_head_t response
     # Read by other threads.

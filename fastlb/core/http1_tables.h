@@ -364,6 +364,17 @@ static const char *const http1_error_texts[HTTP1_ERROR_COUNT] = {
 #undef X
 };
 
+static const char *const http1_error_names[HTTP1_ERROR_COUNT] = {
+#define X(ID, TEXT) #ID,
+    HTTP1_ERRORS(X)
+#undef X
+};
+
+// In capitals; a null pointer: there is no such error.
+static inline const char *http1_error_name(uint32_t error) {
+    return error < HTTP1_ERROR_COUNT ? http1_error_names[error] : 0;
+}
+
 static inline const char *http1_error_text(uint32_t error) {
     return error < HTTP1_ERROR_COUNT ? http1_error_texts[error] : "";
 }

@@ -108,4 +108,5 @@ cdef extern from "fastlb/core/http1_tables.h" nogil:
     uint8_t http1_class_of(const uint8_t *p, uint32_t length, uint8_t *some) noexcept
     uint32_t http1_slot_of(const uint8_t *p, uint32_t length) noexcept
     uint32_t http1_lookup(const uint8_t *base, uint32_t at, uint32_t length, uint32_t end) noexcept
+    const char *http1_error_name(uint32_t error) noexcept    # in capitals; NULL: there is no such error
     const char *http1_error_text(uint32_t error) noexcept    # for logs; "" for none

@@ -288,3 +288,38 @@ cdef inline uint32_t http1_write_answer(
     at = http1_put(out, at, b"</h1>\n", 6)
     at = http1_put_text(out, at, answer.text)
     return http1_put(out, at, b"\n</body></html>\n", 16)
+
+
+cdef inline const char *http1_redirect_reason(uint16_t status) noexcept nogil:
+    if status == 301:
+        return b"Moved Permanently"
+    if status == 303:
+        return b"See Other"
+    if status == 307:
+        return b"Temporary Redirect"
+    if status == 308:
+        return b"Permanent Redirect"
+    return b"Found"
+
+
+cdef inline uint32_t http1_write_redirect(
+    uint8_t *out, uint32_t capacity, uint16_t status, const span_t *location, const span_t *rest, bint close
+) noexcept nogil:
+    """An empty answer that names another place, `location` followed by `rest`; how many bytes, 0 if it does not fit.
+    As HAProxy has it, a permanent redirect may be cached."""
+    cdef uint32_t at = 0
+    if capacity < location.length + rest.length + 192:
+        return 0
+    at = http1_put(out, at, b"HTTP/1.1 ", 9)
+    at = http1_put_number(out, at, status)
+    out[at] = c' '
+    at = http1_put_text(out, at + 1, http1_redirect_reason(status))
+    at = http1_put(out, at, b"\r\nContent-Length: 0\r\nLocation: ", 33)
+    at = http1_put(out, at, location.data, location.length)
+    at = http1_put(out, at, rest.data, rest.length)
+    at = http1_put(out, at, b"\r\n", 2)
+    if status != 301 and status != 308:
+        at = http1_put(out, at, b"Cache-Control: no-cache\r\n", 25)
+    if close:
+        at = http1_put(out, at, b"Connection: close\r\n", 19)
+    return http1_put(out, at, b"\r\n", 2)

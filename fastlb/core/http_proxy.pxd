@@ -20,25 +20,22 @@ from fastlb.core.context cimport (
     listener_shard, member_shard, session_conf, session_t, upstream_t,
 )
 from fastlb.core.http1 cimport HTTP1_CONNECT, HTTP1_LENGTH, HTTP1_OTHER, HTTP1_PATCH, HTTP1_POST
-from fastlb.core.http_answer cimport http_answer, http_closing
+from fastlb.core.http_answer cimport http_answer, http_closing, http_refuse
 from fastlb.core.http_request cimport (
-    REQUEST_AGAIN, REQUEST_ENDED, REQUEST_READY, REQUEST_REFUSED, REQUEST_WAIT, request_begin, request_body, request_resume,
-    request_take,
+    REQUEST_AGAIN, REQUEST_ENDED, REQUEST_READY, REQUEST_REFUSED, REQUEST_WAIT, request_begin, request_body,
+    request_deadline_ms, request_resume, request_take,
 )
 from fastlb.core.http_response cimport (
     RESPONSE_AGAIN, RESPONSE_BROKEN, RESPONSE_CLIENT_GONE, RESPONSE_DONE, RESPONSE_TUNNEL, RESPONSE_WAIT, response_step,
 )
 from fastlb.core.model cimport listener_conf_t
+from fastlb.core.refusal cimport REFUSAL_BODY_RATE, REFUSAL_HEAD_TIMEOUT
 from fastlb.core.relay cimport RELAY_TO_CLIENT, relay_release_pipes
 from fastlb.core.session cimport session_close
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from fastlb.core.tcp_relay cimport tcp_connected, tcp_drive, tcp_on_client, tcp_on_member, tcp_on_timeout
 from fastlb.core.timers cimport timer_arm
 from fastlb.core.upstream cimport upstream_abort, upstream_detach, upstream_fail
-
-cdef enum:
-    HTTP_PIPELINED = 16          # requests of one client served in one turn before others have theirs
-
 
 cdef inline void http_finish(context_t *c, session_t *s) noexcept nogil:
     """The response left or is queued: the exchange is over."""
@@ -86,7 +83,7 @@ cdef inline bint http_exchange(context_t *c, session_t *s) noexcept nogil:
             if s.response_started:
                 session_close(c, s, 1)
                 return 0
-            http_answer(c, s, 400, 1)
+            http_refuse(c, s, 400, s.request_body.error, 1)
             return 1
         again = verdict == REQUEST_AGAIN
     verdict = response_step(c, s)
@@ -134,7 +131,7 @@ cdef inline void http_drive(context_t *c, session_t *s) noexcept nogil:
                 return
         elif s.phase <= PHASE_HEAD:
             turns += 1
-            if turns > HTTP_PIPELINED:
+            if turns > session_conf(s).pipeline_max:
                 conn_again(&c.loop, &s.client)
                 return
             verdict = request_take(c, s)
@@ -155,13 +152,16 @@ cdef inline void http_drive(context_t *c, session_t *s) noexcept nogil:
             return                                                   # CONNECT, PAUSE
 
 
-cdef inline uint64_t http_deadline_ms(session_t *s, const listener_conf_t *conf, bint *on_client) noexcept nogil:
-    """When the exchange has waited too long, and for whom it waits."""
+cdef inline uint64_t http_deadline_ms(
+    session_t *s, const listener_conf_t *conf, bint *on_client, bint *slow
+) noexcept nogil:
+    """When the exchange has waited too long, and for whom it waits; `slow`: for a body that comes too slowly."""
     on_client[0] = 1
+    slow[0] = 0
     if s.client.out_first != NULL or (s.pipes[RELAY_TO_CLIENT] != NULL and s.pipes[RELAY_TO_CLIENT].held):
         return s.client_active_ms + conf.timeout_client_data_ms      # it does not read
     if not s.request_sent and not s.request_failed and s.up.conn.out_first == NULL:
-        return s.client_active_ms + conf.timeout_client_data_ms      # it does not send
+        return request_deadline_ms(s, conf, slow)                    # it does not send
     on_client[0] = 0
     return s.member_active_ms + conf.timeout_member_data_ms
 
@@ -169,14 +169,14 @@ cdef inline uint64_t http_deadline_ms(session_t *s, const listener_conf_t *conf,
 cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
     cdef listener_conf_t *conf = session_conf(s)
     cdef uint64_t deadline
-    cdef bint on_client
+    cdef bint on_client, slow
     if s.phase == PHASE_EXCHANGE:
         # A client that epoll does not know yet (see request_forward) may have gone meanwhile.
         if not conn_watch(&c.loop, &s.client):
             upstream_abort(c, s)
             session_close(c, s, 1)
             return
-        deadline = http_deadline_ms(s, conf, &on_client)
+        deadline = http_deadline_ms(s, conf, &on_client, &slow)
         if deadline > c.loop.now_ms:
             timer_arm(&c.loop.timers, &s.client.timer, deadline)
             return
@@ -188,7 +188,10 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
         if s.response_started:
             session_close(c, s, 1)
             return
-        http_answer(c, s, 408 if on_client else 504, on_client)
+        if slow:
+            http_refuse(c, s, 408, REFUSAL_BODY_RATE, 1)
+        else:
+            http_answer(c, s, 408 if on_client else 504, on_client)
     elif s.phase == PHASE_CONNECT:
         upstream_fail(c, s, 1)
         if not request_resume(c, s, http_on_member):
@@ -213,7 +216,7 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
         counter_bump(&listener_shard(c, s.listener).request_errors, 1)
         s.request_sent = 0
         s.method = 0
-        http_answer(c, s, 408, 1)
+        http_refuse(c, s, 408, REFUSAL_HEAD_TIMEOUT, 1)
     elif s.phase >= PHASE_CLOSING:
         session_close(c, s, 1 if s.phase == PHASE_CLOSING else 0)
         return

@@ -19,24 +19,24 @@ from fastlb.core.context cimport (
     member_shard, session_conf, session_t, upstream_t,
 )
 from fastlb.core.http1 cimport (
-    HTTP1_CHUNKED, HTTP1_LENGTH, HTTP1_NO_BODY, http1_head_t, http1_limits_t, http1_parse_request, http1_worth_parsing,
+    HTTP1_CHUNKED, HTTP1_FIELDS, HTTP1_HEAD_BYTES_MAX, HTTP1_LENGTH, HTTP1_NO_BODY, http1_head_t, http1_limits_t,
+    http1_parse_request, http1_worth_parsing,
 )
 from fastlb.core.http1_body cimport HTTP1_BODY_DONE, http1_body_feed, http1_body_init_head, http1_chunk_head
 from fastlb.core.http1_write cimport http1_write_request
-from fastlb.core.http_answer cimport http_answer
-from fastlb.core.model cimport listener_conf_t, listener_shard_t
+from fastlb.core.http_answer cimport http_answer, http_refuse
+from fastlb.core.http_route cimport route_extras, route_pool
+from fastlb.core.model cimport listener_conf_t, listener_shard_t, pool_t
 from fastlb.core.sys.socket cimport iovec
 from fastlb.core.timers cimport timer_arm
 from fastlb.core.upstream cimport UPSTREAM_NONE, UPSTREAM_REST, UPSTREAM_REST_MS, upstream_attach, upstream_fail
 
 cdef enum:
-    REQUEST_HEAD_BYTES = 32768   # 431 above; HAProxy 15 KiB, nginx 32 KiB, Envoy 60 KiB
-    REQUEST_TARGET_BYTES = 8000  # 414 above; RFC 9110 section 4.1
-    REQUEST_FIELDS = 100         # 431 above; HAProxy and Envoy 100
     REQUEST_UNWATCHED_MS = 100   # how long a client's first request may be out before epoll watches the client
     REQUEST_JOINED_BYTES = 2048  # of a body that is sent together with its head
     REQUEST_CLOSING_IDLE_MS = 100  # how long an idle client of a closed listener may still ask
     REQUEST_BODY_TURNS = 16      # pieces for one event before others have their turn
+    REQUEST_RATE_GRACE_MS = 5000  # before the rate of a body is looked at
 
 cdef enum request_verdict_t:
     REQUEST_WAIT = 0
@@ -46,14 +46,15 @@ cdef enum request_verdict_t:
     REQUEST_REFUSED = -2         # answered, the connection ends
 
 
-cdef inline void request_limits(http1_limits_t *limits) noexcept nogil:
-    limits.head_bytes = REQUEST_HEAD_BYTES
-    limits.target_bytes = REQUEST_TARGET_BYTES
-    limits.fields = REQUEST_FIELDS
+cdef inline void request_limits(http1_limits_t *limits, const listener_conf_t *conf) noexcept nogil:
+    limits.head_bytes = conf.head_bytes
+    limits.target_bytes = conf.target_bytes
+    limits.fields = conf.head_fields
 
 
 cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
     """Read until a head is complete: REQUEST_READY, _WAIT, _ENDED or _REFUSED."""
+    cdef listener_conf_t *conf = session_conf(s)
     cdef http1_limits_t limits
     cdef uint32_t held, patience
     cdef int64_t n
@@ -71,10 +72,10 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
         if held:
             if s.phase == PHASE_IDLE:
                 s.phase = PHASE_HEAD
-                s.head_deadline_ms = c.loop.now_ms + session_conf(s).timeout_client_data_ms
+                s.head_deadline_ms = c.loop.now_ms + min(conf.timeout_head_ms, conf.timeout_client_data_ms)
                 memset(&s.scan, 0, sizeof(s.scan))
             if http1_worth_parsing(&s.scan, conn_data(&s.client), held):
-                request_limits(&limits)
+                request_limits(&limits, conf)
                 verdict = http1_parse_request(&c.request, conn_data(&s.client), held, &limits)
                 if verdict > 0:
                     return REQUEST_READY
@@ -82,7 +83,7 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
                     counter_bump(&listener_shard(c, s.listener).request_errors, 1)
                     s.request_sent = 0
                     s.method = 0
-                    http_answer(c, s, <uint32_t>-verdict, 1)
+                    http_refuse(c, s, <uint32_t>-verdict, c.request.error, 1)
                     return REQUEST_REFUSED
         if not s.client.readable:
             break
@@ -98,7 +99,7 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
     if s.phase == PHASE_HEAD:
         timer_arm(&c.loop.timers, &s.client.timer, s.head_deadline_ms)
     else:
-        patience = session_conf(s).timeout_client_data_ms
+        patience = conf.timeout_idle_ms if s.exchanges else conf.timeout_client_data_ms
         if (c.draining or flag_get(&s.listener.closing)) and patience > REQUEST_CLOSING_IDLE_MS:
             patience = REQUEST_CLOSING_IDLE_MS
         timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + patience)
@@ -112,6 +113,7 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
     """
     cdef http1_head_t *head = &c.request
     cdef listener_conf_t *conf = session_conf(s)
+    cdef pool_t *pool = route_pool(c, s, conf)
     cdef upstream_t *up
     cdef iovec pieces[2]
     cdef span_t trailers
@@ -120,10 +122,13 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
     cdef int verdict
     cdef bint fresh = s.replayed
     cdef uint64_t shorter
+    if pool == NULL:
+        return
     if not s.upgrade:
         head.upgrade = 0
+    count = route_extras(c, s, conf, pool)
     pieces[0].iov_base = c.scratch
-    pieces[0].iov_len = http1_write_request(head, c.scratch, SCRATCH_BYTES, NULL, 0)
+    pieces[0].iov_len = http1_write_request(head, c.scratch, SCRATCH_BYTES, c.extras, count)
     count = 1
     body = 0
     if head.framing == HTTP1_LENGTH:
@@ -138,7 +143,7 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
     count = pieces_join(pieces, count, total)
     while True:
         if s.up == NULL:
-            verdict = upstream_attach(c, s, conf.default_pool, on_member, fresh)
+            verdict = upstream_attach(c, s, pool, on_member, fresh)
             if verdict == UPSTREAM_NONE:
                 http_answer(c, s, 503, 0)
                 return
@@ -177,6 +182,8 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
         shorter = conf.timeout_client_data_ms
     if not s.client.registered and shorter > REQUEST_UNWATCHED_MS:
         shorter = REQUEST_UNWATCHED_MS
+    if conf.body_rate_min and not s.request_sent and shorter > REQUEST_RATE_GRACE_MS:
+        shorter = REQUEST_RATE_GRACE_MS
     timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + shorter)
     if s.held == 0:
         # It is not here as a whole: what was sent is gone.
@@ -192,7 +199,9 @@ cdef inline void request_begin(context_t *c, session_t *s, conn_event_f on_membe
     cdef uint32_t held = conn_held(&s.client)
     s.method = head.method
     s.client_minor = head.minor
-    s.keep_alive = head.keep_alive and not c.draining and not flag_get(&s.listener.closing)
+    s.keep_alive = (
+        head.keep_alive and not c.draining and not flag_get(&s.listener.closing)
+        and (session_conf(s).requests_max == 0 or s.exchanges + 1 < session_conf(s).requests_max))
     s.expects_continue = head.expect_continue
     s.tries = 0
     s.round = 0
@@ -204,6 +213,8 @@ cdef inline void request_begin(context_t *c, session_t *s, conn_event_f on_membe
     s.interim = 0
     s.member_keep = 0
     s.client_active_ms = c.loop.now_ms
+    s.body_since_ms = c.loop.now_ms
+    s.body_held_ms = 0
     memset(&s.scan, 0, sizeof(s.scan))
     http1_body_init_head(&s.request_body, head)
     s.held = 0
@@ -226,11 +237,27 @@ cdef inline void request_begin(context_t *c, session_t *s, conn_event_f on_membe
 cdef inline bint request_resume(context_t *c, session_t *s, conn_event_f on_member) noexcept nogil:
     """Parse the request once more, it lies at the start of the input, and give it to a member."""
     cdef http1_limits_t limits
-    request_limits(&limits)
+    # It was within the limits when it came; they may have changed.
+    limits.head_bytes = HTTP1_HEAD_BYTES_MAX
+    limits.target_bytes = HTTP1_HEAD_BYTES_MAX
+    limits.fields = HTTP1_FIELDS
     if http1_parse_request(&c.request, conn_data(&s.client), conn_held(&s.client), &limits) <= 0:
         return 0                                                     # cannot be: it was parsed before
     request_forward(c, s, on_member)
     return 1
+
+
+cdef inline uint64_t request_deadline_ms(const session_t *s, const listener_conf_t *conf, bint *slow) noexcept nogil:
+    """Until when more of the body must come; `slow`: it is its rate that sets the limit, not a pause."""
+    cdef uint64_t deadline = s.client_active_ms + conf.timeout_client_data_ms
+    cdef uint64_t paced
+    slow[0] = 0
+    if conf.body_rate_min:
+        paced = s.body_since_ms + REQUEST_RATE_GRACE_MS + s.request_body.payload_bytes // conf.body_rate_min * 1000
+        if paced < deadline:
+            slow[0] = 1
+            return paced
+    return deadline
 
 
 cdef inline int request_body(context_t *c, session_t *s) noexcept nogil:
@@ -255,7 +282,12 @@ cdef inline int request_body(context_t *c, session_t *s) noexcept nogil:
                 s.request_failed = 1                                 # it may have answered before it closed
                 continue
             if verdict == 0:
+                if s.body_held_ms == 0:
+                    s.body_held_ms = c.loop.now_ms
                 return REQUEST_WAIT
+        if s.body_held_ms:
+            s.body_since_ms += c.loop.now_ms - s.body_held_ms        # it was the member that took nothing
+            s.body_held_ms = 0
         held = conn_held(&s.client)
         if held:
             verdict = http1_body_feed(&s.request_body, conn_data(&s.client), held, &consumed, &produced, &trailers)

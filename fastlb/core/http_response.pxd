@@ -17,8 +17,8 @@ from fastlb.core.context cimport (
     SCRATCH_BYTES, context_t, listener_shard, member_shard, session_t, upstream_t,
 )
 from fastlb.core.http1 cimport (
-    HTTP1_CHUNKED, HTTP1_LENGTH, HTTP1_NO_BODY, HTTP1_UNTIL_CLOSE, http1_head_t, http1_limits_t, http1_parse_response,
-    http1_worth_parsing,
+    HTTP1_CHUNKED, HTTP1_LENGTH, HTTP1_NO_BODY, HTTP1_UNTIL_CLOSE, http1_head_t, http1_limits_default, http1_limits_t,
+    http1_parse_response, http1_worth_parsing,
 )
 from fastlb.core.http1_body cimport (
     HTTP1_BODY_DONE, http1_body_feed, http1_body_init_head, http1_body_opaque, http1_body_skip,
@@ -26,7 +26,7 @@ from fastlb.core.http1_body cimport (
 from fastlb.core.http1_write cimport (
     HTTP1_CONN_CLOSE, HTTP1_CONN_DEFAULT, HTTP1_CONN_KEEP_ALIVE, HTTP1_CONN_UPGRADE, http1_write_response,
 )
-from fastlb.core.http_request cimport REQUEST_FIELDS, REQUEST_HEAD_BYTES, REQUEST_TARGET_BYTES, chunk_pieces, pieces_join
+from fastlb.core.http_request cimport chunk_pieces, pieces_join
 from fastlb.core.model cimport listener_shard_t, member_shard_t
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_WAIT, relay_splice,
@@ -273,9 +273,7 @@ cdef inline int response_step(context_t *c, session_t *s) noexcept nogil:
         if not s.response_started:
             if held and http1_worth_parsing(&s.scan, conn_data(&up.conn), held):
                 up.answered = 1
-                limits.head_bytes = REQUEST_HEAD_BYTES
-                limits.target_bytes = REQUEST_TARGET_BYTES
-                limits.fields = REQUEST_FIELDS
+                http1_limits_default(&limits)
                 verdict = http1_parse_response(&c.response, conn_data(&up.conn), held, &limits, s.method)
                 if verdict < 0:
                     return RESPONSE_BROKEN

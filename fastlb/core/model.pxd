@@ -35,6 +35,9 @@ cdef enum:                               # pool_conf_t.retry_on, bits
     RETRY_503 = 8
     RETRY_504 = 16
 
+cdef enum:
+    LISTENER_REFUSALS = 64               # reasons (refusal.pxd), with room
+
 cdef enum:                               # listener_conf_t.insert, bits
     INSERT_FORWARDED_FOR = 1
     INSERT_FORWARDED_PORT = 2
@@ -178,7 +181,9 @@ cdef struct listener_shard_t:            # one worker's part; written by that wo
     counter_t denied                     # by allowed_cidrs
     counter_t responses[6]               # 1xx … 5xx, other
     counter_t own_answers                # made by us
-    char spare[16]
+    counter_t redirects                  # of these, by L7 policies
+    counter_t spare
+    counter_t refused[64]                # of these, errors by reason (refusal.pxd)
 
 cdef struct listener_t:
     uint64_t id

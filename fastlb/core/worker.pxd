@@ -12,7 +12,7 @@ from fastlb.core.accept cimport accept_close, accept_open, accept_resume_all, li
 from fastlb.core.conn cimport (
     CONN_CLIENT, CONN_LISTENER, CONN_MEMBER, CONN_TIMEOUT, CONN_WAKE, ENOMEM, conn_close, conn_held, conn_of_timer, conn_t,
 )
-from fastlb.core.context cimport PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
+from fastlb.core.context cimport EXTRA_BYTES, PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
 from fastlb.core.lifetime cimport listener_release, member_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_close, loop_find, loop_open, loop_register, loop_tell_time
@@ -77,7 +77,8 @@ cdef inline int worker_open(worker_t *w, uint32_t index, snapshots_t *snapshots,
     error = loop_open(&w.c.loop)
     if error:
         return error
-    w.c.scratch = <unsigned char *>malloc(SCRATCH_BYTES)
+    w.c.scratch = <unsigned char *>malloc(SCRATCH_BYTES + EXTRA_BYTES)
+    w.c.extra_text = w.c.scratch + SCRATCH_BYTES
     w.wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     if w.wake.fd < 0 or w.c.scratch == NULL:
         error = -errno if w.wake.fd < 0 else -ENOMEM
