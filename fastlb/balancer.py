@@ -23,6 +23,7 @@ from fastlb.schema import (
     LoadBalancerSpec,
     PoolSpec,
     SessionPersistence,
+    arguments,
     given,
     kinds,
     relations,
@@ -290,33 +291,8 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
         Raises ConfigError, Conflict when a listener has that port already, NotFound for an unknown pool; on a
         started load balancer also BindError and NotSupported. Then nothing has changed.
         """
-        values = dict(
-            protocol=protocol,
-            protocol_port=protocol_port,
-            name=name,
-            description=description,
-            default_pool_id=pool_id_of(self, default_pool, default_pool_id),
-            connection_limit=connection_limit,
-            timeout_client_data=timeout_client_data,
-            timeout_member_connect=timeout_member_connect,
-            timeout_member_data=timeout_member_data,
-            timeout_tcp_inspect=timeout_tcp_inspect,
-            allowed_cidrs=allowed_cidrs,
-            insert_headers=insert_headers,
-            default_tls_container_ref=default_tls_container_ref,
-            sni_container_refs=sni_container_refs,
-            client_authentication=client_authentication,
-            client_ca_tls_container_ref=client_ca_tls_container_ref,
-            client_crl_container_ref=client_crl_container_ref,
-            tls_ciphers=tls_ciphers,
-            tls_versions=tls_versions,
-            alpn_protocols=alpn_protocols,
-            hsts_max_age=hsts_max_age,
-            hsts_include_subdomains=hsts_include_subdomains,
-            hsts_preload=hsts_preload,
-            admin_state_up=admin_state_up,
-            tags=tags,
-        )
+        values = arguments(locals())
+        values["default_pool_id"] = pool_id_of(self, values.pop("default_pool"), default_pool_id)
         return self._add_listener(values)
 
     def create_pool(
@@ -342,23 +318,7 @@ class LoadBalancer(Resource[LoadBalancerSpec]):
         lb_algorithm: Octavia's ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP, SOURCE_IP_PORT; ours RANDOM_TWO_CHOICES,
         PEAK_EWMA, MAGLEV. Raises ConfigError; on a started load balancer also NotSupported.
         """
-        values = dict(
-            protocol=protocol,
-            lb_algorithm=lb_algorithm,
-            name=name,
-            description=description,
-            session_persistence=session_persistence,
-            tls_enabled=tls_enabled,
-            tls_container_ref=tls_container_ref,
-            ca_tls_container_ref=ca_tls_container_ref,
-            crl_container_ref=crl_container_ref,
-            tls_ciphers=tls_ciphers,
-            tls_versions=tls_versions,
-            alpn_protocols=alpn_protocols,
-            admin_state_up=admin_state_up,
-            tags=tags,
-        )
-        return self._add_pool(values)
+        return self._add_pool(arguments(locals()))
 
     def update(
         self,

@@ -11,7 +11,7 @@ from fastlb import _core, schema, support
 from fastlb.errors import BindError, Conflict, NotFound, shown
 from fastlb.pool import Pool, pool_id_of
 from fastlb.resource import Field, Fixed, Resource
-from fastlb.schema import ListenerSpec, SessionPersistence, given, relations
+from fastlb.schema import ListenerSpec, SessionPersistence, arguments, given, relations
 from fastlb.schema.listener import (
     TIMEOUT_CLIENT_DATA_MS,
     TIMEOUT_MEMBER_CONNECT_MS,
@@ -140,23 +140,7 @@ class Listener(Resource[ListenerSpec]):
 
         The arguments are those of `LoadBalancer.create_pool`. Raises Conflict when there is a default pool already.
         """
-        values = dict(
-            protocol=protocol,
-            lb_algorithm=lb_algorithm,
-            name=name,
-            description=description,
-            session_persistence=session_persistence,
-            tls_enabled=tls_enabled,
-            tls_container_ref=tls_container_ref,
-            ca_tls_container_ref=ca_tls_container_ref,
-            crl_container_ref=crl_container_ref,
-            tls_ciphers=tls_ciphers,
-            tls_versions=tls_versions,
-            alpn_protocols=alpn_protocols,
-            admin_state_up=admin_state_up,
-            tags=tags,
-        )
-        return self._balancer._add_pool(values, listener=self)
+        return self._balancer._add_pool(arguments(locals()), listener=self)
 
     def update(
         self,

@@ -9,7 +9,7 @@ The Python calls, the configuration file and the REST API all come through here.
 takes what Octavia's API takes (`"80"` for 80, `"yes"` for true) and only what it takes (no port 0).
 """
 
-from fastlb.schema.field import Spec, create, given, plain, update
+from fastlb.schema.field import Spec, arguments, create, given, plain, update
 from fastlb.schema.health_monitor import HealthMonitorSpec
 from fastlb.schema.listener import ListenerSpec
 from fastlb.schema.load_balancer import AdditionalVip, LoadBalancerSpec
@@ -25,6 +25,7 @@ __all__ = [
     "PoolSpec",
     "SessionPersistence",
     "Spec",
+    "arguments",
     "create",
     "given",
     "plain",

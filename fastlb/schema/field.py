@@ -144,6 +144,11 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not UNSET}
 
 
+def arguments(local: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's arguments, of the `locals()` that it begins with: those that were given, without self."""
+    return {name: value for name, value in local.items() if name != "self" and value is not UNSET}
+
+
 def plain(value: Any) -> Any:
     """A stored value as JSON has it."""
     if isinstance(value, str):
