@@ -123,10 +123,9 @@ cdef class CoreMember:
         if not 0 <= weight <= 256:
             raise ValueError(f"weight={weight}: must be 0..256")
         with nogil:
-            error = pool_change_member(m.pool, m, <uint16_t>weight, backup, admin_up)
+            error = pool_change_member(m.pool, m, <uint16_t>weight, backup, admin_up, max_connections)
         if error:
             _fail(error)
-        flag_set(&m.max_connections, max_connections)
         if admin_up != admin_before:
             flag_set(&m.leaving, not admin_up)
             self.rewatch()

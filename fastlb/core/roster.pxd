@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 from fastlb.core.atomics cimport (
-    counter_add_seq, counter_get, counter_set, flag_get, pointer_get, pointer_set, spinlock_give, spinlock_take,
+    counter_add_seq, counter_get, counter_set, flag_get, flag_set, pointer_get, pointer_set, spinlock_give, spinlock_take,
 )
 from fastlb.core.model cimport (
     ALGORITHM_LEAST_CONNECTIONS, ALGORITHM_MAGLEV, ALGORITHM_PEAK_EWMA, ALGORITHM_RANDOM_TWO_CHOICES,
@@ -20,7 +20,9 @@ from fastlb.core.model cimport (
 from fastlb.core.random cimport random_next, random_t
 from fastlb.core.selection.least_conn cimport least_conn_dispose, least_conn_ops
 from fastlb.core.selection.maglev cimport maglev_ops
-from fastlb.core.selection.ops cimport ROSTER_MEMBERS_MAX, pick_t, roster_t, selector_ops_t
+from fastlb.core.selection.ops cimport (
+    ROSTER_MEMBERS_MAX, pick_t, pick_was_tried, roster_t, selector_ops_t,
+)
 from fastlb.core.selection.p2c cimport p2c_ops
 from fastlb.core.selection.peak_ewma cimport peak_ewma_ops
 from fastlb.core.selection.ring_hash cimport ring_hash_ops
@@ -139,6 +141,8 @@ cdef inline roster_t *roster_new(const pool_t *pool, uint64_t generation) noexce
         roster.weight_total += roster.members[i].weight
         if roster.members[i].weight != roster.members[0].weight:
             roster.even = 0
+        if flag_get(&roster.members[i].max_connections):
+            roster.limited = 1
     if roster.count > 0:
         roster.weight_mean = (roster.weight_total + roster.count // 2) // roster.count
     if not roster.even and not roster_sort(roster):
@@ -152,7 +156,7 @@ cdef inline roster_t *roster_new(const pool_t *pool, uint64_t generation) noexce
 cdef inline bint roster_equals(const roster_t *a, const roster_t *b) noexcept nogil:
     """For picks there is no difference between the two."""
     return (
-        a.algorithm == b.algorithm and a.count == b.count
+        a.algorithm == b.algorithm and a.count == b.count and a.limited == b.limited
         and memcmp(a.members, b.members, a.count * sizeof(member_t *)) == 0
         and memcmp(a.weights, b.weights, a.count * sizeof(uint16_t)) == 0
     )
@@ -357,10 +361,11 @@ cdef inline int pool_change(pool_t *pool, algorithm_t algorithm, bint admin_up) 
 
 
 cdef inline int pool_change_member(
-    pool_t *pool, member_t *member, uint16_t weight, bint backup, bint admin_up
+    pool_t *pool, member_t *member, uint16_t weight, bint backup, bint admin_up, uint32_t max_connections
 ) noexcept nogil:
     """0; -EINVAL: weight above 256; -ENOENT: not in the pool; -ENOMEM. Unless 0, nothing changed."""
     cdef uint16_t weight_before
+    cdef uint32_t max_before
     cdef bint backup_before, admin_up_before
     cdef int failed = -ENOENT
     if weight > ROSTER_WEIGHT_MAX:
@@ -370,14 +375,17 @@ cdef inline int pool_change_member(
         weight_before = member.weight
         backup_before = member.backup
         admin_up_before = member.admin_up
+        max_before = flag_get(&member.max_connections)
         member.weight = weight
         member.backup = backup
         member.admin_up = admin_up
+        flag_set(&member.max_connections, max_connections)
         failed = pool_publish(pool)
         if failed:
             member.weight = weight_before
             member.backup = backup_before
             member.admin_up = admin_up_before
+            flag_set(&member.max_connections, max_before)
     pthread_mutex_unlock(&pool.mutex)
     return failed
 
@@ -391,27 +399,59 @@ cdef inline int pool_refresh(pool_t *pool) noexcept nogil:
     return failed
 
 
-cdef inline member_t *pool_pick(pool_t *pool, const pick_t *ask) noexcept nogil:
-    """A member for new work; NULL: none is usable, or the pool is admin down, or each was tried. Inside pool.snapshots."""
+cdef inline bint roster_has_full(const roster_t *roster, const pick_t *ask) noexcept nogil:
+    """Is somebody left who was not tried, and so only is full?"""
+    cdef uint32_t i
+    if roster.limited:
+        for i in range(roster.count):
+            if not pick_was_tried(ask, roster.members[i]):
+                return 1
+    return 0
+
+
+cdef inline member_t *pool_pick(pool_t *pool, pick_t *ask) noexcept nogil:
+    """A member for new work; NULL: none is usable, or the pool is admin down, or each was tried or is full; ask.full then
+    says whether any of them only is full. Inside pool.snapshots."""
     cdef roster_t *roster
     cdef member_t *member
     while 1:
         roster = <roster_t *>pointer_get(&pool.roster)
         if roster == NULL or roster.count == 0:
+            ask.full = 0
             return NULL
+        ask.limited = roster.limited
         member = roster.ops.pick(pool, roster, ask)
-        # An algorithm with lists of its own refuses a roster that is no longer the published one.
-        if member != NULL or pointer_get(&pool.roster) == roster:
+        if member != NULL:
             return member
+        # An algorithm with lists of its own refuses a roster that is no longer the published one.
+        if pointer_get(&pool.roster) == roster:
+            ask.full = roster_has_full(roster, ask)
+            return NULL
+
+
+cdef inline void pool_told_opened(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil:
+    cdef roster_t *roster = <roster_t *>pointer_get(&pool.roster)
+    if roster != NULL and roster.ops.opened != NULL:
+        roster.ops.opened(pool, member, now_ns)
 
 
 cdef inline void pool_opened(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil:
     """A session (HTTP: an exchange) starts on the member. Inside pool.snapshots."""
-    cdef roster_t *roster
     counter_add_seq(&member.active, 1)
-    roster = <roster_t *>pointer_get(&pool.roster)
-    if roster != NULL and roster.ops.opened != NULL:
-        roster.ops.opened(pool, member, now_ns)
+    pool_told_opened(pool, member, now_ns)
+
+
+cdef inline bint pool_opened_within(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil:
+    """The same unless the member is full: 0. Since it was picked, another worker may have taken its last place."""
+    cdef uint32_t limit = flag_get(&member.max_connections)
+    if limit == 0:
+        pool_opened(pool, member, now_ns)
+        return 1
+    if counter_add_seq(&member.active, 1) >= <int64_t>limit:
+        counter_add_seq(&member.active, -1)
+        return 0
+    pool_told_opened(pool, member, now_ns)
+    return 1
 
 
 cdef inline void pool_closed(pool_t *pool, member_t *member, uint64_t now_ns, uint64_t response_ns) noexcept nogil:

@@ -66,7 +66,7 @@ cdef class Pool:
             raise OSError(-failed, os.strerror(-failed))
         return 0
 
-    def add(self, *weights, bint backup=False, bint up=True, keys=None, hashes=None):
+    def add(self, *weights, bint backup=False, bint up=True, keys=None, hashes=None, uint32_t max_connections=0):
         """Members of these weights, in one publication; their numbers."""
         cdef member_t *batch[BATCH]
         cdef uint32_t n = 0
@@ -82,6 +82,7 @@ cdef class Pool:
             batch[n].backup = backup
             batch[n].admin_up = 1
             flag_set(&batch[n].up, up)
+            flag_set(&batch[n].max_connections, max_connections)
             counter_set(&batch[n].refs, 1)
             numbers.append(self.numbers)
             self.members[self.numbers] = <size_t>batch[n]
@@ -118,11 +119,11 @@ cdef class Pool:
             failed = pool_change(&self.pool, <algorithm_t>algorithm, admin_up)
         self.check(failed)
 
-    def change_member(self, number, uint16_t weight=1, bint backup=False, bint admin_up=True):
+    def change_member(self, number, uint16_t weight=1, bint backup=False, bint admin_up=True, uint32_t max_connections=0):
         cdef member_t *member = self.at(number)
         cdef int failed
         with nogil:
-            failed = pool_change_member(&self.pool, member, weight, backup, admin_up)
+            failed = pool_change_member(&self.pool, member, weight, backup, admin_up, max_connections)
         self.check(failed)
 
     def set_up(self, number, bint up):
@@ -130,7 +131,7 @@ cdef class Pool:
         self.check(pool_refresh(&self.pool))
 
     def pick(self, uint64_t key=0, tried=(), uint64_t port_key=0, uint64_t now_ns=0):
-        """The number of one pick, or None."""
+        """The number of one pick; None, or "full" if somebody who was not tried only is full."""
         cdef pick_t ask
         cdef member_t *before[64]
         cdef member_t *member
@@ -144,10 +145,15 @@ cdef class Pool:
         ask.tried = before
         ask.tried_count = len(tried)
         member = pool_pick(&self.pool, &ask)
-        return member.id if member != NULL else None
+        if member == NULL:
+            return "full" if ask.full else None
+        return member.id
 
     def opened(self, number, uint64_t now_ns=0):
         pool_opened(&self.pool, self.at(number), now_ns)
+
+    def opened_within(self, number, uint64_t now_ns=0):
+        return pool_opened_within(&self.pool, self.at(number), now_ns)
 
     def closed(self, number, uint64_t now_ns=0, uint64_t response_ns=0):
         pool_closed(&self.pool, self.at(number), now_ns, response_ns)

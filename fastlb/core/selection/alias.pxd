@@ -4,7 +4,7 @@ from libc.errno cimport ENOMEM
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from fastlb.core.random cimport random_below, random_next, random_t
-from fastlb.core.selection.ops cimport pick_t, pick_was_tried, roster_other_index, roster_t
+from fastlb.core.selection.ops cimport pick_refuses, pick_t, pick_takes_any, roster_other_index, roster_t
 
 cdef enum:
     ALIAS_REDRAWS = 8
@@ -91,25 +91,25 @@ cdef inline uint32_t alias_draw_another(const roster_t *roster, random_t *rng, u
 cdef inline bint alias_draw_two(
     const roster_t *roster, const pick_t *ask, uint32_t *one, uint32_t *two
 ) noexcept nogil:
-    """Indexes of two members that were not tried, or twice the same; 0: there is none."""
-    cdef bint one_tried, two_tried
+    """Indexes of two members that are not refused, or twice the same; 0: there is none."""
+    cdef bint one_refused, two_refused
     cdef uint32_t _
     one[0] = 0
     two[0] = 0
     if roster.count == 1:
-        return not pick_was_tried(ask, roster.members[0])
+        return not pick_refuses(ask, roster.members[0])
     for _ in range(ask.tried_count + ALIAS_REDRAWS):
         one[0] = alias_draw(roster, ask.rng)
         two[0] = alias_draw_another(roster, ask.rng, one[0])
-        if ask.tried_count == 0:
+        if pick_takes_any(ask):
             return 1
-        one_tried = pick_was_tried(ask, roster.members[one[0]])
-        two_tried = pick_was_tried(ask, roster.members[two[0]])
-        if one_tried and two_tried:
+        one_refused = pick_refuses(ask, roster.members[one[0]])
+        two_refused = pick_refuses(ask, roster.members[two[0]])
+        if one_refused and two_refused:
             continue
-        if one_tried:
+        if one_refused:
             one[0] = two[0]
-        elif two_tried:
+        elif two_refused:
             two[0] = one[0]
         return 1
     one[0] = roster_other_index(roster, ask, random_below(ask.rng, roster.count))

@@ -16,7 +16,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from fastlb.core.atomics cimport counter_get_seq, spinlock_give, spinlock_take
 from fastlb.core.model cimport member_t, pool_t
-from fastlb.core.selection.ops cimport pick_t, pick_was_tried, roster_t, selector_ops_t
+from fastlb.core.selection.ops cimport pick_refuses, pick_t, pick_takes_any, roster_t, selector_ops_t
 from fastlb.core.selection.tournament cimport (
     tournament_best, tournament_clear, tournament_new, tournament_set, tournament_t,
 )
@@ -293,7 +293,7 @@ cdef inline void least_conn_deactivate(pool_t *pool) noexcept nogil:
 
 
 cdef inline member_t *least_other(const least_conn_t *l, const pick_t *ask) noexcept nogil:
-    """The best that was not tried, by looking into each group."""
+    """The best that is not refused, by looking into each group."""
     cdef const least_bucket_t *bucket
     cdef member_t *member
     cdef member_t *best = NULL
@@ -305,7 +305,7 @@ cdef inline member_t *least_other(const least_conn_t *l, const pick_t *ask) noex
         member = NULL
         while bucket != NULL and member == NULL:
             member = bucket.first
-            while member != NULL and pick_was_tried(ask, member):
+            while member != NULL and pick_refuses(ask, member):
                 member = member.selector_next
             if member == NULL:
                 bucket = bucket.above
@@ -328,7 +328,7 @@ cdef inline member_t *least_conn_pick(pool_t *pool, roster_t *roster, const pick
         bucket = l.groups[tournament_best(l.order)].lowest
         if bucket != NULL:
             member = bucket.first
-    if member != NULL and ask.tried_count > 0 and pick_was_tried(ask, member):
+    if member != NULL and not pick_takes_any(ask) and pick_refuses(ask, member):
         member = least_other(l, ask)
     if member != NULL:
         # To the end of its bucket now: another worker may pick before this one has opened the session.

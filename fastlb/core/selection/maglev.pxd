@@ -11,7 +11,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort
 from fastlb.core.hash cimport hash_mix
 from fastlb.core.model cimport member_t, pool_t
-from fastlb.core.selection.ops cimport pick_t, pick_was_tried, roster_other, roster_t, selector_ops_t
+from fastlb.core.selection.ops cimport pick_refuses, pick_t, pick_takes_any, roster_other, roster_t, selector_ops_t
 from fastlb.core.selection.turns cimport turns_free, turns_new, turns_next, turns_t
 
 cdef enum:
@@ -127,10 +127,10 @@ cdef inline member_t *maglev_pick(pool_t *pool, roster_t *roster, const pick_t *
     cdef uint32_t place = <uint32_t>(((ask.client_hash >> 32) * maglev.size) >> 32)
     cdef uint32_t _
     cdef member_t *member = roster.members[maglev.table[place]]
-    if ask.tried_count == 0:
+    if pick_takes_any(ask):
         return member
     for _ in range(MAGLEV_LOOKS):
-        if not pick_was_tried(ask, member):
+        if not pick_refuses(ask, member):
             return member
         place = place + 1 if place + 1 < maglev.size else 0
         member = roster.members[maglev.table[place]]

@@ -5,7 +5,8 @@ A roster is the members that may take new work now, heaviest first and otherwise
 side under `pool.mutex`, published with one pointer store and never changed after that; an algorithm whose picks write
 state (a phase, a list) guards it with `pool.pick_lock`.
 """
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from fastlb.core.atomics cimport counter_get, flag_get
 from fastlb.core.model cimport algorithm_t, member_t, pool_t
 from fastlb.core.random cimport random_t
 
@@ -19,6 +20,8 @@ cdef struct pick_t:                     # what a pick may depend on; filled by t
     uint64_t now_ns
     member_t **tried                    # not these again, while another usable one is left
     uint32_t tried_count
+    bint limited                        # set by pool_pick: some members have a maximum of sessions, and may be full
+    bint full                           # set by pool_pick when it finds nobody: some were not tried, but are full
 
 cdef struct selector_ops_t:             # what an algorithm does not need is NULL
     # Under pool.mutex, before `next` is published; `previous` (or NULL) still is. Sets next.state. 0 or a negative errno.
@@ -26,7 +29,7 @@ cdef struct selector_ops_t:             # what an algorithm does not need is NUL
     # Under pool.mutex and pool.pick_lock: right after the roster is published; before one of another algorithm is.
     void (*activate)(pool_t *pool, roster_t *roster) noexcept nogil
     void (*deactivate)(pool_t *pool) noexcept nogil
-    # Worker threads. The roster has a member at least; NULL: each was tried, or the roster is out of date.
+    # Worker threads. The roster has a member at least; NULL: each was tried or is full, or the roster is out of date.
     member_t *(*pick)(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil
     # Worker threads, after member.active has counted.
     void (*opened)(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil
@@ -38,6 +41,7 @@ cdef struct roster_t:
     uint64_t generation
     uint32_t count
     bint even                           # one weight for all
+    bint limited                        # a member has max_connections
     uint64_t weight_total
     uint64_t weight_mean                # rounded
     algorithm_t algorithm
@@ -48,6 +52,17 @@ cdef struct roster_t:
     uint16_t *weights
 
 
+cdef inline bint pick_takes_any(const pick_t *ask) noexcept nogil:
+    """Nobody is refused: no need to look."""
+    return (ask.tried_count | <uint32_t>ask.limited) == 0
+
+
+cdef inline bint member_full(const member_t *member) noexcept nogil:
+    """It has as many sessions as it may have at once."""
+    cdef uint32_t limit = flag_get(&member.max_connections)
+    return limit != 0 and counter_get(&member.active) >= <int64_t>limit
+
+
 cdef inline bint pick_was_tried(const pick_t *ask, const member_t *member) noexcept nogil:
     cdef uint32_t i
     for i in range(ask.tried_count):
@@ -56,12 +71,17 @@ cdef inline bint pick_was_tried(const pick_t *ask, const member_t *member) noexc
     return 0
 
 
+cdef inline bint pick_refuses(const pick_t *ask, const member_t *member) noexcept nogil:
+    """It was tried, or it is full."""
+    return pick_was_tried(ask, member) or (ask.limited and member_full(member))
+
+
 cdef inline uint32_t roster_other_index(const roster_t *roster, const pick_t *ask, uint32_t start) noexcept nogil:
-    """The next member from `start` on that was not tried; roster.count if there is none. Every algorithm's last resort."""
+    """The next member from `start` on that is not refused; roster.count if there is none. Every algorithm's last resort."""
     cdef uint32_t at = start
     cdef uint32_t _
     for _ in range(roster.count):
-        if not pick_was_tried(ask, roster.members[at]):
+        if not pick_refuses(ask, roster.members[at]):
             return at
         at = at + 1 if at + 1 < roster.count else 0
     return roster.count

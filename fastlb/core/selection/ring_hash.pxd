@@ -15,7 +15,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from fastlb.core.hash cimport hash_mix
 from fastlb.core.model cimport ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, member_t, pool_t
-from fastlb.core.selection.ops cimport pick_t, pick_was_tried, roster_other, roster_t, selector_ops_t
+from fastlb.core.selection.ops cimport pick_refuses, pick_t, pick_takes_any, roster_other, roster_t, selector_ops_t
 
 cdef enum:
     RING_POINTS = 128              # a member; the share of one deviates by 1 / sqrt(points), 9 %
@@ -312,10 +312,10 @@ cdef inline member_t *ring_hash_pick(pool_t *pool, roster_t *roster, const pick_
             passed += ring.arcs[at + i] < key
         at += passed
     member = roster.members[ring.arcs[at] & RING_SLOT_MASK]
-    if ask.tried_count == 0:
+    if pick_takes_any(ask):
         return member
     for _ in range(RING_LOOKS):
-        if not pick_was_tried(ask, member):
+        if not pick_refuses(ask, member):
             return member
         at = at + 1 if at + 1 < ring.arc_count else 0
         member = roster.members[ring.arcs[at] & RING_SLOT_MASK]

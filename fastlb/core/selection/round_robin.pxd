@@ -9,12 +9,12 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_add, counter_get, spinlock_give, spinlock_take
 from fastlb.core.model cimport member_t, pool_t
 from fastlb.core.selection.ops cimport (
-    pick_t, pick_was_tried, roster_other, roster_phase, roster_t, selector_ops_t,
+    pick_refuses, pick_t, pick_takes_any, roster_other, roster_phase, roster_t, selector_ops_t,
 )
 from fastlb.core.selection.turns cimport turns_free, turns_new, turns_next, turns_seek, turns_t
 
 cdef enum:
-    ROUND_ROBIN_SKIPS = 8           # turns that may go by to members tried before, over their number
+    ROUND_ROBIN_SKIPS = 8           # turns that may go by to members that are refused, over the number of those tried
 
 
 cdef inline int round_robin_build(pool_t *pool, roster_t *roster, const roster_t *previous) noexcept nogil:
@@ -38,7 +38,7 @@ cdef inline member_t *round_robin_pick_even(pool_t *pool, roster_t *roster, cons
     for _ in range(ask.tried_count + ROUND_ROBIN_SKIPS):
         turn = <uint64_t>counter_add(&pool.cursor, 1)
         member = roster.members[(turn + roster.phase) % roster.count]
-        if ask.tried_count == 0 or not pick_was_tried(ask, member):
+        if pick_takes_any(ask) or not pick_refuses(ask, member):
             return member
     return roster_other(roster, ask, <uint32_t>((turn + roster.phase) % roster.count))
 
@@ -56,7 +56,7 @@ cdef inline member_t *round_robin_pick(pool_t *pool, roster_t *roster, const pic
     for _ in range(ask.tried_count + ROUND_ROBIN_SKIPS):
         index = turns_next(turns)
         member = roster.members[index]
-        if ask.tried_count == 0 or not pick_was_tried(ask, member):
+        if pick_takes_any(ask) or not pick_refuses(ask, member):
             break
         member = NULL
     spinlock_give(&pool.pick_lock)
