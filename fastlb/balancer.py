@@ -16,7 +16,7 @@ from fastlb.errors import BindError, ConfigError, Conflict, StateError
 from fastlb.listener import Listener
 from fastlb.member import Member
 from fastlb.pool import Pool, pool_id_of
-from fastlb.resource import Field, Fixed, Resource, find
+from fastlb.resource import Field, Fixed, NamedResource, Resource, find
 from fastlb.schema import (
     AdditionalVip,
     ListenerSpec,
@@ -63,7 +63,7 @@ class State(enum.Enum):
     FORKED = "left in another process"
 
 
-class LoadBalancer(Resource[LoadBalancerSpec]):
+class LoadBalancer(NamedResource[LoadBalancerSpec]):
     """Listeners and pools on one or more addresses.
 
     Until `start()` (or `with`) it is only described; from then on each call returns when the data plane has the

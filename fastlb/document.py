@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
     from fastlb.engine import Engine
     from fastlb.pool import Pool
-    from fastlb.resource import Resource
+    from fastlb.resource import NamedResource
 
 
 def dump(balancer: "LoadBalancer") -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _pool_tree(pool: "Pool") -> dict[str, Any]:
     }
 
 
-def _head(one: "Resource[Any]") -> dict[str, Any]:
+def _head(one: "NamedResource[Any]") -> dict[str, Any]:
     return {
         "id": one.id,
         "name": one.name,

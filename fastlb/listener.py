@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from fastlb import _core, schema, support
 from fastlb.errors import BindError, Conflict, NotFound, shown
 from fastlb.pool import Pool, pool_id_of
-from fastlb.resource import Field, Fixed, Resource
+from fastlb.resource import Field, Fixed, NamedResource
 from fastlb.schema import ListenerSpec, SessionPersistence, arguments, given, relations
 from fastlb.schema.listener import (
     TIMEOUT_CLIENT_DATA_MS,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
 
 
-class Listener(Resource[ListenerSpec]):
+class Listener(NamedResource[ListenerSpec]):
     """A port of the load balancer's addresses, and where what arrives there goes. Made by `create_listener`."""
 
     __slots__ = ("_core", "_failed", "_open_port", "_past", "_retired")

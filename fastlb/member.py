@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from fastlb import _core, schema
-from fastlb.resource import Field, Fixed, Resource
+from fastlb.resource import Field, Fixed, NamedResource
 from fastlb.schema import MemberSpec, given
 from fastlb.stats import MEMBER_GAUGES, MemberStats, lasting
 from fastlb.status import member_status
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastlb.pool import Pool
 
 
-class Member(Resource[MemberSpec]):
+class Member(NamedResource[MemberSpec]):
     """A server that a pool sends clients to. Made by `pool.create_member`."""
 
     __slots__ = ("_core", "_past", "_pool", "_was_unmonitored")

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from fastlb import schema, support
 from fastlb.errors import NotSupported
-from fastlb.resource import Field, Fixed, Resource
+from fastlb.resource import Field, Fixed, NamedResource
 from fastlb.schema import HealthMonitorSpec, given
 from fastlb.schema.health_monitor import expand_codes
 from fastlb.status import simple_status
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastlb.pool import Pool
 
 
-class HealthMonitor(Resource[HealthMonitorSpec]):
+class HealthMonitor(NamedResource[HealthMonitorSpec]):
     """How a pool's members are probed. Made by `pool.create_health_monitor`; a pool has one at most.
 
     A member starts as up, and its first failed probe takes it down; later `max_retries_down` failures in a row do,

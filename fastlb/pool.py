@@ -11,7 +11,7 @@ from fastlb import _core, schema, support
 from fastlb.errors import ConfigError, Conflict, NotFound, shown
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor, check_ping_right
-from fastlb.resource import Field, Fixed, Resource, find
+from fastlb.resource import Field, Fixed, NamedResource, find
 from fastlb.schema import HealthMonitorSpec, MemberSpec, PoolSpec, SessionPersistence, given, kinds, relations
 from fastlb.stats import MemberStats, total
 from fastlb.status import pool_status
@@ -40,7 +40,7 @@ class MemberFields(TypedDict, total=False):
     request_sriov: NotRequired[bool]
 
 
-class Pool(Resource[PoolSpec]):
+class Pool(NamedResource[PoolSpec]):
     """Members, the algorithm that chooses among them, and the monitor that tests them.
 
     Made by `load_balancer.create_pool`, or by `listener.create_pool` as that listener's default pool. One pool may

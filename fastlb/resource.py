@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeVar, 
 from fastlb import schema
 from fastlb.errors import ConfigError, Conflict, NotFound, StateError, WaitTimeout, shown
 from fastlb.schema import kinds, plain
-from fastlb.schema.field import document, rules
+from fastlb.schema.field import Record, document, rules
 from fastlb.types import OperatingStatus, ProvisioningStatus
 
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
 
-S_co = TypeVar("S_co", bound=schema.Spec, covariant=True)
+S_co = TypeVar("S_co", bound=Record, covariant=True)
+N_co = TypeVar("N_co", bound=schema.Spec, covariant=True)
 Get = TypeVar("Get")
 Set = TypeVar("Set")
-R = TypeVar("R", bound="Resource[Any]")
+R = TypeVar("R", bound="NamedResource[Any]")
 
 _check_status = kinds.choice(OperatingStatus)
 
@@ -75,7 +76,7 @@ class Field(Generic[Get, Set]):
 
 
 class Resource(Generic[S_co]):
-    """Base of LoadBalancer, Listener, Pool, Member and HealthMonitor; not made by itself."""
+    """Base of every object of the model; not made by itself."""
 
     # Slots, so that a misspelt field (`member.wieght = 0`) is an error and not a new attribute.
     __slots__ = ("__weakref__", "_balancer", "_created_at", "_deleted", "_id", "_spec", "_updated_at")
@@ -83,7 +84,6 @@ class Resource(Generic[S_co]):
     LABEL: ClassVar[str]
     """Octavia's name for the kind of object, as its messages have it."""
 
-    name = Field[str, str]("Up to 255 characters; need not be unique. None resets it to the empty string.")
     admin_state_up = Field[bool, bool](
         "The operator's wish: False takes it out of service. None counts as False."
     )
@@ -211,9 +211,6 @@ class Resource(Generic[S_co]):
         """The object in a message: `member 10.0.0.7:8080`."""
         raise NotImplementedError
 
-    def _named(self, kind: str) -> str:
-        return f"{kind} {self._spec.name!r}" if self._spec.name else f"{kind} {self._id}"
-
     def _check_usable(self) -> None:
         """Refuse a change of what is deleted, closed, stopping, or left behind by a fork. Under the lock."""
         if self._deleted:
@@ -230,6 +227,17 @@ class Resource(Generic[S_co]):
         if provisioning is ProvisioningStatus.PENDING_CREATE:
             return f"{words} ({self._balancer._why_not_running()})"
         return words if provisioning is ProvisioningStatus.ACTIVE else f"{words} ({provisioning})"
+
+
+class NamedResource(Resource[N_co]):
+    """Base of all but L7 rules, which have no name."""
+
+    __slots__ = ()
+
+    name = Field[str, str]("Up to 255 characters; need not be unique. None resets it to the empty string.")
+
+    def _named(self, kind: str) -> str:
+        return f"{kind} {self._spec.name!r}" if self._spec.name else f"{kind} {self._id}"
 
 
 def _new_id() -> str:

@@ -14,7 +14,7 @@ from fastlb.errors import ConfigError, MissingField, UnknownField
 from fastlb.schema import kinds
 from fastlb.schema.kinds import Check
 
-S = TypeVar("S", bound="Spec")
+S = TypeVar("S", bound="Record")
 
 
 class Null(Enum):
@@ -45,12 +45,8 @@ class Rule(NamedTuple):
     """Not Octavia's: in documents only when it differs from its default."""
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What every resource has; each field is declared as its type, its rule, its default."""
-
-    name: Annotated[str, Rule(kinds.text(255), null="")] = ""
-    admin_state_up: Annotated[bool, Rule(kinds.boolean, null=False)] = True
-    tags: Annotated[tuple[str, ...], Rule(kinds.tags, null=(), reset=Null.KEEPS)] = ()
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator wants of one object; each field is declared as its type, its rule, its default."""
 
     def settled(self, before: Self | None, changes: Mapping[str, Any]) -> Self:
         """Check the fields against one another and fill in what depends on others.
@@ -60,8 +56,16 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
 
+class Spec(Record, frozen=True, kw_only=True):
+    """What every resource has that can have a name."""
+
+    name: Annotated[str, Rule(kinds.text(255), null="")] = ""
+    admin_state_up: Annotated[bool, Rule(kinds.boolean, null=False)] = True
+    tags: Annotated[tuple[str, ...], Rule(kinds.tags, null=(), reset=Null.KEEPS)] = ()
+
+
 @functools.cache
-def rules(kind: type[Spec]) -> dict[str, Rule]:
+def rules(kind: type[Record]) -> dict[str, Rule]:
     """The rules of a spec's fields, in the order of declaration."""
     hints = get_type_hints(kind, include_extras=True)
     return {
@@ -72,11 +76,11 @@ def rules(kind: type[Spec]) -> dict[str, Rule]:
 
 
 @functools.cache
-def required(kind: type[Spec]) -> frozenset[str]:
+def required(kind: type[Record]) -> frozenset[str]:
     return frozenset(field.name for field in msgspec.structs.fields(kind) if field.required)
 
 
-def unknown(kind: type[Spec], field: str) -> UnknownField:
+def unknown(kind: type[Record], field: str) -> UnknownField:
     import difflib
 
     near = difflib.get_close_matches(field, rules(kind), n=1)
@@ -162,7 +166,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def document(spec: Spec) -> dict[str, Any]:
+def document(spec: Record) -> dict[str, Any]:
     """The spec as the body of a create: every field, except where leaving it out says the same as its null."""
     body = {}
     for field in msgspec.structs.fields(type(spec)):
