@@ -31,7 +31,7 @@ from fastlb.errors import (
 from fastlb.listener import Listener
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
-from fastlb.pool import Pool, SessionPersistence
+from fastlb.pool import OutlierDetection, Pool, RetryPolicy, SessionPersistence
 from fastlb.schema import AdditionalVip
 from fastlb.simulation import schedule
 from fastlb.stats import MemberStats, Stats
@@ -45,6 +45,7 @@ from fastlb.types import (
     PersistenceType,
     Protocol,
     ProvisioningStatus,
+    RetryOn,
     TlsVersion,
 )
 from fastlb.watch import StatusEvent
@@ -70,10 +71,13 @@ __all__ = [
     "NotFound",
     "NotSupported",
     "OperatingStatus",
+    "OutlierDetection",
     "PersistenceType",
     "Pool",
     "Protocol",
     "ProvisioningStatus",
+    "RetryOn",
+    "RetryPolicy",
     "SessionPersistence",
     "StateError",
     "Stats",

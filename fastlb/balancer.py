@@ -21,7 +21,9 @@ from fastlb.schema import (
     AdditionalVip,
     ListenerSpec,
     LoadBalancerSpec,
+    OutlierDetection,
     PoolSpec,
+    RetryPolicy,
     SessionPersistence,
     arguments,
     given,
@@ -310,13 +312,22 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         tls_ciphers: str | None = None,
         tls_versions: Iterable[str] | None = None,
         alpn_protocols: Iterable[AlpnProtocol | str] | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
+        outlier_detection: OutlierDetection | Mapping[str, Any] | None = None,
+        slow_start: float | None = 0.0,
+        panic_threshold: int | None = 0,
+        timeout_queue: int | None = 5_000,
         admin_state_up: bool | None = True,
         tags: Iterable[str] | None = (),
     ) -> Pool:
         """Make a pool that no listener uses yet: give it to one as `default_pool`.
 
         lb_algorithm: Octavia's ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP, SOURCE_IP_PORT; ours RANDOM_TWO_CHOICES,
-        PEAK_EWMA, MAGLEV. Raises ConfigError; on a started load balancer also NotSupported.
+        PEAK_EWMA, MAGLEV. Also ours: retry (when another member is tried), outlier_detection (None: no member is
+        ejected), slow_start (seconds; 0: none), panic_threshold (percent; 0: none), timeout_queue (milliseconds); the
+        attributes of these names say more.
+
+        Raises ConfigError; on a started load balancer also NotSupported.
         """
         return self._add_pool(arguments(locals()))
 

@@ -11,7 +11,15 @@ from fastlb import _core, schema, support
 from fastlb.errors import BindError, Conflict, NotFound, shown
 from fastlb.pool import Pool, pool_id_of
 from fastlb.resource import Field, Fixed, NamedResource
-from fastlb.schema import ListenerSpec, SessionPersistence, arguments, given, relations
+from fastlb.schema import (
+    ListenerSpec,
+    OutlierDetection,
+    RetryPolicy,
+    SessionPersistence,
+    arguments,
+    given,
+    relations,
+)
 from fastlb.schema.listener import (
     TIMEOUT_CLIENT_DATA_MS,
     TIMEOUT_MEMBER_CONNECT_MS,
@@ -133,6 +141,11 @@ class Listener(NamedResource[ListenerSpec]):
         tls_ciphers: str | None = None,
         tls_versions: Iterable[str] | None = None,
         alpn_protocols: Iterable[AlpnProtocol | str] | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
+        outlier_detection: OutlierDetection | Mapping[str, Any] | None = None,
+        slow_start: float | None = 0.0,
+        panic_threshold: int | None = 0,
+        timeout_queue: int | None = 5_000,
         admin_state_up: bool | None = True,
         tags: Iterable[str] | None = (),
     ) -> Pool:

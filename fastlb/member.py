@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from fastlb import _core, schema
 from fastlb.resource import Field, Fixed, NamedResource
-from fastlb.schema import MemberSpec, given
+from fastlb.schema import MemberSpec, arguments
 from fastlb.stats import MEMBER_GAUGES, MemberStats, lasting
 from fastlb.status import member_status
 from fastlb.types import OperatingStatus
@@ -35,6 +35,10 @@ class Member(NamedResource[MemberSpec]):
     monitor_address = Field[str | None, str]("Where it is probed instead of `address`; None: there.")
     monitor_port = Field[int | None, int](
         "Where it is probed instead of `protocol_port`, 1..65535; None: there."
+    )
+    max_connections = Field[int, int](
+        "Ours: sessions with it at once (HTTP: requests), 1..1,000,000; more wait for the pool's timeout_queue. 0 (the "
+        "default) and None: no limit. HAProxy: `maxconn` of a server."
     )
 
     def __init__(self, spec: MemberSpec, pool: "Pool") -> None:
@@ -70,23 +74,14 @@ class Member(NamedResource[MemberSpec]):
         backup: bool | None | UnsetType = UNSET,
         monitor_address: str | None | UnsetType = UNSET,
         monitor_port: int | None | UnsetType = UNSET,
+        max_connections: int | None | UnsetType = UNSET,
         tags: Iterable[str] | None | UnsetType = UNSET,
     ) -> None:
         """Change some fields at once; what is left out stays, None resets to the default.
 
         Raises ConfigError, and then nothing has changed.
         """
-        self._update(
-            given(
-                name=name,
-                admin_state_up=admin_state_up,
-                weight=weight,
-                backup=backup,
-                monitor_address=monitor_address,
-                monitor_port=monitor_port,
-                tags=tags,
-            )
-        )
+        self._update(arguments(locals()))
 
     def delete(self) -> None:
         """Take it out of its pool: no new sessions, those under way finish. Raises StateError if it is deleted
@@ -104,12 +99,8 @@ class Member(NamedResource[MemberSpec]):
             if core is not None:
                 if (before.monitor_address, before.monitor_port) != (spec.monitor_address, spec.monitor_port):
                     core.set_monitor_address(spec.monitor_address, spec.monitor_port)
-                if (before.share, before.backup, before.admin_state_up) != (
-                    spec.share,
-                    spec.backup,
-                    spec.admin_state_up,
-                ):
-                    core.update(spec.share, spec.backup, spec.admin_state_up, 0)
+                if _native_part(before) != _native_part(spec):
+                    core.update(*_native_part(spec))
             self._spec = spec
             self._touch()
             self._balancer._note(self)
@@ -125,7 +116,7 @@ class Member(NamedResource[MemberSpec]):
             spec.monitor_address,
             spec.monitor_port,
             bytes.fromhex(self._id.replace("-", "")),
-            0,
+            spec.max_connections,
         )
 
     def _figures(self) -> Counter[str]:
@@ -177,3 +168,8 @@ class Member(NamedResource[MemberSpec]):
         if self._core is not None:
             parts.append(f"active={self._figures()['active']}")
         return " ".join(parts) + ">"
+
+
+def _native_part(spec: MemberSpec) -> tuple[int, bool, bool, int]:
+    """What the core is told when a member changes, apart from where it is probed."""
+    return spec.share, spec.backup, spec.admin_state_up, spec.max_connections

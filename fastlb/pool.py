@@ -12,16 +12,38 @@ from fastlb.errors import ConfigError, Conflict, NotFound, shown
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor, check_ping_right
 from fastlb.resource import Field, Fixed, NamedResource, find
-from fastlb.schema import HealthMonitorSpec, MemberSpec, PoolSpec, SessionPersistence, given, kinds, relations
+from fastlb.schema import (
+    HealthMonitorSpec,
+    MemberSpec,
+    OutlierDetection,
+    PoolSpec,
+    RetryPolicy,
+    SessionPersistence,
+    arguments,
+    kinds,
+    relations,
+)
+from fastlb.schema.pool import HTTP_COOKIE_NAME, TIMEOUT_QUEUE_MS
 from fastlb.stats import MemberStats, total
 from fastlb.status import pool_status
-from fastlb.types import Algorithm, AlpnProtocol, HttpMethod, MonitorType, OperatingStatus, Protocol
+from fastlb.types import (
+    Algorithm,
+    AlpnProtocol,
+    HttpMethod,
+    MonitorType,
+    OperatingStatus,
+    PersistenceType,
+    Protocol,
+)
 
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
     from fastlb.listener import Listener
 
-__all__ = ["MemberFields", "Pool", "SessionPersistence"]
+__all__ = ["MemberFields", "OutlierDetection", "Pool", "RetryPolicy", "SessionPersistence"]
+
+
+_NO_OUTLIERS = OutlierDetection(consecutive_5xx=0, consecutive_connect_failures=0)
 
 
 class MemberFields(TypedDict, total=False):
@@ -38,6 +60,7 @@ class MemberFields(TypedDict, total=False):
     subnet_id: NotRequired[str | None]
     tags: NotRequired[Sequence[str]]
     request_sriov: NotRequired[bool]
+    max_connections: NotRequired[int | None]
 
 
 class Pool(NamedResource[PoolSpec]):
@@ -65,6 +88,27 @@ class Pool(NamedResource[PoolSpec]):
     tls_versions = Field[tuple[str, ...] | None, Iterable[str]]("TLS versions; None resets to 1.2 and 1.3.")
     alpn_protocols = Field[tuple[AlpnProtocol, ...] | None, Iterable[AlpnProtocol | str]](
         "Protocols offered to members by ALPN; None: none."
+    )
+    # Not Octavia's: ours.
+    retry = Field[RetryPolicy, RetryPolicy | Mapping[str, Any]](
+        "When another member is tried: a RetryPolicy. A mapping of some of its fields changes only those; None resets "
+        "all: connect failures and resets, three times, without a budget."
+    )
+    outlier_detection = Field[OutlierDetection | None, OutlierDetection | Mapping[str, Any]](
+        "When a member that fails clients is ejected for a while: an OutlierDetection. None (the default): never. A "
+        "mapping of some of its fields changes only those, and switches it on. Envoy: `outlier_detection`."
+    )
+    slow_start = Field[float, float](
+        "Seconds, up to 2,073,600, in which the share of a member that comes back rises to its weight; 0 (the "
+        "default): at once. HAProxy: `slowstart`; Envoy: `slow_start_window`."
+    )
+    panic_threshold = Field[int, int](
+        "Percent, 0..100: with fewer members up than this all are used, whatever their probes say; 0 (the default): "
+        "never. Envoy: `healthy_panic_threshold`, which is 50 there."
+    )
+    timeout_queue = Field[int, int](
+        "Milliseconds, up to 2,073,600,000, that a session waits while every member has its max_connections; 0 stands "
+        "for 5,000, the default. Then it is refused, HTTP with 503. HAProxy: `timeout queue`."
     )
 
     def __init__(self, spec: PoolSpec, balancer: "LoadBalancer") -> None:
@@ -123,29 +167,17 @@ class Pool(NamedResource[PoolSpec]):
         subnet_id: str | None = None,
         tags: Iterable[str] | None = (),
         request_sriov: bool = False,
+        max_connections: int | None = 0,
     ) -> Member:
         """Add a server; on a started load balancer it may be chosen when this returns.
 
         address: a literal IPv4 or IPv6 address. protocol_port: 1..65535. weight: its share, 0..256; 0 gets no new
         sessions. backup: used only while no other member can be. monitor_address, monitor_port: where to probe it
-        instead.
+        instead. max_connections (ours): sessions at once, HTTP requests, 1..1,000,000; 0 and None: no limit.
 
         Raises ConfigError, or Conflict when the pool has that address and port already.
         """
-        values = dict(
-            address=address,
-            protocol_port=protocol_port,
-            name=name,
-            weight=weight,
-            backup=backup,
-            admin_state_up=admin_state_up,
-            monitor_address=monitor_address,
-            monitor_port=monitor_port,
-            subnet_id=subnet_id,
-            tags=tags,
-            request_sriov=request_sriov,
-        )
-        return self._add_members([("", values)])[0]
+        return self._add_members([("", arguments(locals()))])[0]
 
     def create_members(self, members: Iterable[MemberFields | tuple[str, int]]) -> list[Member]:
         """Add many servers as one change: each an (address, port) pair or a mapping of `create_member`'s arguments.
@@ -193,22 +225,7 @@ class Pool(NamedResource[PoolSpec]):
         Raises ConfigError, Conflict when the pool has a monitor already, and NotSupported for PING without the
         right to open an ICMP socket.
         """
-        values = dict(
-            type=type,
-            delay=delay,
-            timeout=timeout,
-            max_retries=max_retries,
-            max_retries_down=max_retries_down,
-            http_method=http_method,
-            url_path=url_path,
-            expected_codes=expected_codes,
-            http_version=http_version,
-            domain_name=domain_name,
-            name=name,
-            admin_state_up=admin_state_up,
-            tags=tags,
-        )
-        return self._add_monitor(values)
+        return self._add_monitor(arguments(locals()))
 
     def update(
         self,
@@ -225,29 +242,18 @@ class Pool(NamedResource[PoolSpec]):
         tls_ciphers: str | None | UnsetType = UNSET,
         tls_versions: Iterable[str] | None | UnsetType = UNSET,
         alpn_protocols: Iterable[AlpnProtocol | str] | None | UnsetType = UNSET,
+        retry: RetryPolicy | Mapping[str, Any] | None | UnsetType = UNSET,
+        outlier_detection: OutlierDetection | Mapping[str, Any] | None | UnsetType = UNSET,
+        slow_start: float | None | UnsetType = UNSET,
+        panic_threshold: int | None | UnsetType = UNSET,
+        timeout_queue: int | None | UnsetType = UNSET,
         tags: Iterable[str] | None | UnsetType = UNSET,
     ) -> None:
         """Change some fields at once; what is left out stays, None resets to the default.
 
         Raises ConfigError, and then nothing has changed.
         """
-        self._update(
-            given(
-                name=name,
-                description=description,
-                admin_state_up=admin_state_up,
-                lb_algorithm=lb_algorithm,
-                session_persistence=session_persistence,
-                tls_enabled=tls_enabled,
-                tls_container_ref=tls_container_ref,
-                ca_tls_container_ref=ca_tls_container_ref,
-                crl_container_ref=crl_container_ref,
-                tls_ciphers=tls_ciphers,
-                tls_versions=tls_versions,
-                alpn_protocols=alpn_protocols,
-                tags=tags,
-            )
-        )
+        self._update(arguments(locals()))
 
     def delete(self) -> None:
         """Remove it with its members and its monitor; listeners that use it have no default pool from then on."""
@@ -507,25 +513,33 @@ class Pool(NamedResource[PoolSpec]):
 
 def _native_conf(spec: PoolSpec) -> dict[str, Any]:
     """What the core knows of the pool beside its members."""
-    persistence = spec.session_persistence
+    persistence, cookie = "", ""
+    if spec.session_persistence is not None:
+        kind = spec.session_persistence.type
+        # Cookies have no effect on byte streams, here as in Octavia.
+        if kind is PersistenceType.SOURCE_IP or spec.protocol is Protocol.HTTP:
+            persistence = str(kind)
+        if persistence and kind is not PersistenceType.SOURCE_IP:
+            cookie = spec.session_persistence.cookie_name or HTTP_COOKIE_NAME
+    outliers = spec.outlier_detection or _NO_OUTLIERS
     return {
         "algorithm": _core.ALGORITHMS[spec.lb_algorithm],
         "admin_up": spec.admin_state_up,
         "http": spec.protocol is Protocol.HTTP,
-        "persistence": str(persistence.type) if persistence else "",
-        "cookie_name": (persistence.cookie_name or "SRV") if persistence else "",
-        "timeout_queue_ms": 5_000,
-        "retry_on": ["connect-failure", "reset"],
-        "retries": 3,
-        "retry_budget_percent": 0,
-        "retry_min": 3,
-        "outlier_5xx": 0,
-        "outlier_connect": 0,
-        "ejection_percent": 10,
-        "ejection_s": 30.0,
-        "ejection_max_s": 300.0,
-        "slow_start_s": 0.0,
-        "panic_percent": 0,
+        "persistence": persistence,
+        "cookie_name": cookie,
+        "timeout_queue_ms": spec.timeout_queue or TIMEOUT_QUEUE_MS,
+        "retry_on": [str(word) for word in spec.retry.retry_on],
+        "retries": spec.retry.num_retries,
+        "retry_budget_percent": spec.retry.budget_percent,
+        "retry_min": spec.retry.min_retry_concurrency,
+        "outlier_5xx": outliers.consecutive_5xx,
+        "outlier_connect": outliers.consecutive_connect_failures,
+        "ejection_percent": outliers.max_ejection_percent,
+        "ejection_s": outliers.base_ejection_time,
+        "ejection_max_s": outliers.max_ejection_time,
+        "slow_start_s": spec.slow_start,
+        "panic_percent": spec.panic_threshold,
     }
 
 

@@ -7,7 +7,7 @@ for service.
 from fastlb.errors import NotSupported, shown
 from fastlb.schema import HealthMonitorSpec, ListenerSpec, PoolSpec
 from fastlb.schema.listener import IGNORED_HEADERS
-from fastlb.types import MonitorType, PersistenceType, Protocol
+from fastlb.types import MonitorType, Protocol
 
 LISTENERS = (Protocol.TCP, Protocol.HTTP, Protocol.HTTPS)
 POOLS = (Protocol.TCP, Protocol.HTTP, Protocol.HTTPS)
@@ -37,10 +37,6 @@ def check_pool(spec: PoolSpec, who: str) -> None:
         _refuse(who, "protocol", spec.protocol, f"there are {', '.join(POOLS)}")
     if spec.tls_enabled:
         _refuse(who, "tls_enabled", True, "leave it out")
-    persistence = spec.session_persistence
-    # Cookies have no effect on byte streams, here as in Octavia.
-    if persistence and (persistence.type is PersistenceType.SOURCE_IP or spec.protocol is Protocol.HTTP):
-        _refuse(who, "session_persistence", persistence.type, "lb_algorithm SOURCE_IP comes closest")
 
 
 def check_monitor(spec: HealthMonitorSpec, who: str) -> None:

@@ -72,6 +72,17 @@ class PersistenceType(StrEnum):
     APP_COOKIE = "APP_COOKIE"
 
 
+class RetryOn(StrEnum):
+    """What makes a pool try another member."""
+
+    CONNECT_FAILURE = "connect-failure"
+    RESET = "reset"
+    """The connection broke before a byte of the answer."""
+    STATUS_502 = "502"
+    STATUS_503 = "503"
+    STATUS_504 = "504"
+
+
 class ClientAuthentication(StrEnum):
     """Whether a TLS listener asks for client certificates."""
 

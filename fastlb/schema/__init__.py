@@ -15,6 +15,7 @@ from fastlb.schema.listener import ListenerSpec
 from fastlb.schema.load_balancer import AdditionalVip, LoadBalancerSpec
 from fastlb.schema.member import MemberSpec
 from fastlb.schema.pool import PoolSpec, SessionPersistence
+from fastlb.schema.resilience import OutlierDetection, RetryPolicy
 
 __all__ = [
     "AdditionalVip",
@@ -22,7 +23,9 @@ __all__ = [
     "ListenerSpec",
     "LoadBalancerSpec",
     "MemberSpec",
+    "OutlierDetection",
     "PoolSpec",
+    "RetryPolicy",
     "SessionPersistence",
     "Spec",
     "arguments",

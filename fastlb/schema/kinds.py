@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
-from fastlb.errors import ConfigError
+from fastlb.errors import ConfigError, UnknownField
 
 Check = Callable[[str, Any, bool], Any]
 E = TypeVar("E", bound=StrEnum)
@@ -75,6 +75,20 @@ def seconds(field: str, value: Any, coerce: bool) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
         refuse(field, value, "must be a number of seconds, 0 or more", "Value must be a number")
     return float(value)
+
+
+def duration(high: int, *, above_zero: bool = False) -> Check:
+    """A span of time of ours that has an end: a number of seconds up to `high`."""
+    allowed = f"must be a number of seconds, {'above 0' if above_zero else '0 or more'} and at most {high}"
+
+    def check(field: str, value: Any, coerce: bool) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
+            refuse(field, value, allowed, "Value must be a number")
+        if above_zero and value == 0:
+            refuse(field, value, allowed, "Value should be greater than 0")
+        return float(value)
+
+    return check
 
 
 def text(maximum: int, minimum: int = 0) -> Check:
@@ -220,5 +234,23 @@ def strings(maximum: int) -> Check:
                 refuse(f"{field}[{key!r}]", element, 'must be a string, such as "true"', "Wrong type")
             stored[word(field, key, coerce)] = word(f"{field}[{key!r}]", element, coerce)
         return MappingProxyType(stored)
+
+    return check
+
+
+def record(kind: type, checks: Mapping[str, Check], allowed: str) -> Check:
+    """An object of `kind` or a mapping of some of its fields; what was given of them, each checked by itself."""
+
+    def check(field: str, value: Any, coerce: bool) -> dict[str, Any]:
+        if isinstance(value, kind):
+            value = {name: getattr(value, name) for name in checks}
+        if not isinstance(value, Mapping):
+            refuse(field, value, allowed, "Value must be an object")
+        stored = {}
+        for name, element in value.items():
+            if name not in checks:
+                raise UnknownField(f"{field}.{name}", f"no such field; there are {', '.join(checks)}")
+            stored[name] = None if element is None else checks[name](f"{field}.{name}", element, coerce)
+        return stored
 
     return check

@@ -45,6 +45,7 @@ class MemberSpec(Spec, frozen=True, kw_only=True):
     monitor_address: Annotated[str | None, Rule(kinds.ip_address, null=None)] = None
     monitor_port: Annotated[int | None, Rule(kinds.integer(1, 65535), null=None)] = None
     request_sriov: Annotated[bool, Rule(no_sriov, null=False, live=False, internal=True)] = False
+    max_connections: Annotated[int, Rule(kinds.integer(0, 1_000_000), null=0, ours=True)] = 0
 
     @property
     def share(self) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pool's fields and its session persistence."""
+"""A pool's fields and its session persistence; fields of ours are last."""
 
 import ipaddress
 import re
@@ -9,11 +9,15 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec.structs import replace
 
-from fastlb.errors import ConfigError, MissingField, UnknownField
-from fastlb.schema import kinds, tls
+from fastlb.errors import ConfigError, MissingField
+from fastlb.schema import kinds, resilience, tls
 from fastlb.schema.field import Null, Rule, Spec
+from fastlb.schema.resilience import OutlierDetection, RetryPolicy
 from fastlb.types import Algorithm, AlpnProtocol, PersistenceType, Protocol
 
+TIMEOUT_QUEUE_MS = 5_000
+HTTP_COOKIE_NAME = "SRV"
+"""The cookie of HTTP_COOKIE, as Octavia names it."""
 DATAGRAM = (Protocol.UDP, Protocol.SCTP)
 
 _protocol = kinds.choice(
@@ -62,28 +66,16 @@ def _granularity(field: str, value: Any, coerce: bool) -> str:
     return mask
 
 
-_PERSISTENCE = {
-    "type": kinds.choice(PersistenceType),
-    "cookie_name": _cookie_name,
-    "persistence_timeout": kinds.integer(0, 2_147_483_647),
-    "persistence_granularity": _granularity,
-}
-
-
-def _persistence(field: str, value: Any, coerce: bool) -> dict[str, Any]:
-    """The fields that were given, each checked by itself."""
-    if isinstance(value, SessionPersistence):
-        value = {name: getattr(value, name) for name in _PERSISTENCE}
-    if not isinstance(value, Mapping):
-        kinds.refuse(
-            field, value, "must be a mapping with type and what goes with it", "Value must be an object"
-        )
-    stored: dict[str, Any] = {}
-    for name, element in value.items():
-        if name not in _PERSISTENCE:
-            raise UnknownField(f"{field}.{name}", f"no such field; there are {', '.join(_PERSISTENCE)}")
-        stored[name] = None if element is None else _PERSISTENCE[name](f"{field}.{name}", element, coerce)
-    return stored
+_persistence = kinds.record(
+    SessionPersistence,
+    {
+        "type": kinds.choice(PersistenceType),
+        "cookie_name": _cookie_name,
+        "persistence_timeout": kinds.integer(0, 2_147_483_647),
+        "persistence_granularity": _granularity,
+    },
+    "must be a mapping with type and what goes with it",
+)
 
 
 def _merge_persistence(before: SessionPersistence | None, given: dict[str, Any]) -> SessionPersistence:
@@ -119,6 +111,18 @@ class PoolSpec(Spec, frozen=True, kw_only=True):
     tls_ciphers: Annotated[str | None, Rule(tls.ciphers, null=None, reset=tls.CIPHERS)] = None
     tls_versions: Annotated[tuple[str, ...] | None, Rule(tls.versions, null=None, reset=tls.VERSIONS)] = None
     alpn_protocols: Annotated[tuple[AlpnProtocol, ...] | None, Rule(tls.alpn, null=None)] = None
+    retry: Annotated[
+        RetryPolicy, Rule(resilience.retry, null=RetryPolicy(), merge=resilience.merge_retry, ours=True)
+    ] = RetryPolicy()
+    outlier_detection: Annotated[
+        OutlierDetection | None,
+        Rule(resilience.outlier_detection, null=None, merge=resilience.merge_outlier_detection, ours=True),
+    ] = None
+    slow_start: Annotated[float, Rule(kinds.duration(resilience.LONGEST_S), null=0.0, ours=True)] = 0.0
+    panic_threshold: Annotated[int, Rule(kinds.integer(0, 100), null=0, ours=True)] = 0
+    timeout_queue: Annotated[int, Rule(kinds.integer(0, 2_073_600_000), null=TIMEOUT_QUEUE_MS, ours=True)] = (
+        TIMEOUT_QUEUE_MS
+    )
 
     @property
     def datagram(self) -> bool:

@@ -580,11 +580,6 @@ POOLS_NOT_YET = [
     ({"protocol": "UDP"}, "protocol='UDP'"),
     ({"protocol": "SCTP"}, "protocol='SCTP'"),
     ({"protocol": "HTTP", "tls_enabled": True}, "tls_enabled=True"),
-    (
-        {"protocol": "HTTP", "session_persistence": {"type": "HTTP_COOKIE"}},
-        "session_persistence='HTTP_COOKIE'",
-    ),
-    ({"protocol": "TCP", "session_persistence": {"type": "SOURCE_IP"}}, "session_persistence='SOURCE_IP'"),
 ]
 MONITORS_NOT_YET = ["HTTPS", "TLS-HELLO"]
 

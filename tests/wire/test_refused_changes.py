@@ -10,7 +10,6 @@ from fastlb import BindError, ConfigError, Conflict, NotSupported, StateError
 NOT_YET = [
     ("listener", {"insert_headers": {"X-Forwarded-For": "true"}}),
     ("pool", {"tls_enabled": True}),
-    ("pool", {"session_persistence": {"type": "SOURCE_IP"}}),
 ]
 
 
