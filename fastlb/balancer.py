@@ -31,7 +31,7 @@ from fastlb.schema import (
     relations,
 )
 from fastlb.schema.load_balancer import DRAIN_TIMEOUT_S
-from fastlb.stats import LISTENER_GAUGES, Stats, lasting, total
+from fastlb.stats import LISTENER_GAUGES, Stats, lasting, of_listener, total
 from fastlb.status import load_balancer_status
 from fastlb.types import (
     Algorithm,
@@ -208,7 +208,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         """The sum of its listeners' counters now; deleted listeners stay counted."""
         with self._lock:
             parts: list[dict[str, int]] = [listener._figures() for listener in self.listeners]
-            parts += [ghost.stats() for ghost in self._ghosts]
+            parts += [of_listener(ghost) for ghost in self._ghosts]
             return Stats.of(total([self._past, *parts]))
 
     def find_listener(self, key: str) -> Listener:
@@ -650,7 +650,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         for listener in self.listeners:
             listener._detach()
         for ghost in self._ghosts:
-            self._past.update(lasting(ghost.stats(), LISTENER_GAUGES))
+            self._past.update(lasting(of_listener(ghost), LISTENER_GAUGES))
         self._ghosts.clear()
         for pool in self.pools:
             pool._close()

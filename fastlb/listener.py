@@ -25,7 +25,7 @@ from fastlb.schema.listener import (
     TIMEOUT_MEMBER_CONNECT_MS,
     TIMEOUT_MEMBER_DATA_MS,
 )
-from fastlb.stats import LISTENER_GAUGES, Stats, lasting, total
+from fastlb.stats import LISTENER_GAUGES, Stats, lasting, of_listener, total
 from fastlb.status import listener_status
 from fastlb.types import (
     Algorithm,
@@ -367,22 +367,22 @@ class Listener(NamedResource[ListenerSpec]):
         # Those that were closed earlier and have no connections any more need not be asked again.
         for ended in [core for core in self._retired if not core.stats()["active"]]:
             self._retired.remove(ended)
-            self._past.update(lasting(ended.stats(), LISTENER_GAUGES))
+            self._past.update(lasting(of_listener(ended), LISTENER_GAUGES))
         self._retired.append(listener)
 
     def _detach(self) -> None:
         """The core lets it go: keep its counters."""
         self._close()
         for listener in self._retired:
-            self._past.update(lasting(listener.stats(), LISTENER_GAUGES))
+            self._past.update(lasting(of_listener(listener), LISTENER_GAUGES))
         self._retired.clear()
         self._open_port = 0
 
     def _figures(self) -> Counter[str]:
         core = self._core
-        parts = [listener.stats() for listener in self._retired[:]]
+        parts = [of_listener(listener) for listener in self._retired[:]]
         if core is not None:
-            parts.append(core.stats())
+            parts.append(of_listener(core))
         return total([self._past, *parts])
 
     def _timeout_member_connect_ms(self) -> int:

@@ -7,18 +7,21 @@ starting a load balancer, does not set them back.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from fastlb import _core
 
 
 @dataclass(frozen=True, slots=True)
 class _Counters:
     @classmethod
     def of(cls, figures: "Counter[str]") -> Self:
-        return cls(**{field.name: figures[_CORE_NAMES.get(field.name, field.name)] for field in fields(cls)})
+        return cls(**{one.name: figures[_CORE_NAMES.get(one.name, one.name)] for one in fields(cls)})
 
     def to_dict(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Stats(_Counters):
     """HTTP requests ever."""
     own_answers: int
     """HTTP answers that the load balancer made itself."""
+    redirects: int
+    """Of these, redirects of L7 policies."""
     denied: int
     """Connections refused by allowed_cidrs."""
     responses_1xx: int
@@ -47,6 +52,21 @@ class Stats(_Counters):
     responses_4xx: int
     responses_5xx: int
     responses_other: int
+    refusals: dict[str, int] = field(default_factory=dict)
+    """Of `own_answers`, the errors by reason (`no_member`, `head_timeout`, `policy`, …); reasons that did not occur are
+    left out."""
+
+    @classmethod
+    def of(cls, figures: "Counter[str]") -> Self:
+        numbers = {
+            one.name: figures[_CORE_NAMES.get(one.name, one.name)]
+            for one in fields(cls)
+            if one.name != "refusals"
+        }
+        refusals = {
+            name.removeprefix(_REFUSED): count for name, count in figures.items() if name.startswith(_REFUSED)
+        }
+        return cls(**numbers, refusals=refusals)
 
     def octavia(self) -> dict[str, int]:
         """The five figures of Octavia's API."""
@@ -89,9 +109,29 @@ class MemberStats(_Counters):
     """Nanoseconds from request to response head, summed over the responses."""
 
 
+@dataclass(frozen=True, slots=True)
+class PersistenceStats(_Counters):
+    """What a pool remembers of clients, for session persistence by SOURCE_IP and APP_COOKIE; all 0 without it."""
+
+    entries: int
+    """Clients now."""
+    limit: int
+    """So many at the most: then a new one takes the place of one that was not seen for long."""
+    bytes: int
+    """Of memory."""
+    evicted: int
+    """Clients ever that were forgotten for others."""
+
+
 OCTAVIA = ("bytes_in", "bytes_out", "active_connections", "total_connections", "request_errors")
 
 _CORE_NAMES = {"active_connections": "active", "total_connections": "connections"}
+_REFUSED = "refused "
+
+
+def of_listener(core: "_core.CoreListener") -> dict[str, int]:
+    """A listener's figures and, under names of their own, its refusals by reason."""
+    return core.stats() | {_REFUSED + reason: count for reason, count in core.refusals().items()}
 
 
 def total(parts: Iterable[dict[str, int]]) -> "Counter[str]":

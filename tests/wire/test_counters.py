@@ -51,6 +51,20 @@ def test_errors_are_counted_where_they_belong(balance, member):
     assert balancer.members[0].stats.response_errors == 1
 
 
+def test_errors_of_our_own_are_counted_by_reason(balance, member):
+    balancer = balance(member(raw(b"nonsense\r\n\r\n")))
+    for _ in range(2):
+        assert balancer.client.get().status == 502
+    balancer.members[0].delete()
+    assert balancer.client.get().status == 503
+    figures = {"member_broken": 2, "no_member": 1}
+    assert balancer.listener.stats.refusals == balancer.lb.stats.refusals == figures
+    assert balancer.listener.stats.own_answers == 3
+    balancer.listener.delete()
+    balancer.lb.stop(0)
+    assert balancer.lb.stats.refusals == figures
+
+
 def test_refused_connects_and_the_way_on_are_counted(balance, member):
     balancer = balance(member().refuse(), member())
     for _ in range(4):
