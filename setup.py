@@ -58,6 +58,7 @@ def extension(name: str, source: str) -> Extension:
         include_dirs=["."],
         define_macros=[("_GNU_SOURCE", "1"), ("CYTHON_USE_MODULE_STATE", "0")],
         extra_compile_args=["-std=gnu11", "-pthread", *WARNINGS, *COMPILE[MODE]],
+        libraries=["dl"],  # a part of the C library since glibc 2.34
         extra_link_args=["-pthread", *LINK[MODE]],
     )
 

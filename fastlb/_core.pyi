@@ -78,7 +78,14 @@ class CoreMember:
 class CorePolicies:
     """The enabled policies of one listener, compiled; immutable."""
 
-    def __new__(cls, core: Core, rows: list[tuple[Any, ...]]) -> Self: ...
+    def __new__(
+        cls,
+        core: Core,
+        rows: list[tuple[str, int, str, CorePool | None, list[tuple[str, str, str, str, bool]]]],
+    ) -> Self:
+        """In order of position: (action, code of a redirect, redirect_url or redirect_prefix, pool, rules) each; a
+        rule is (type, compare_type, key, value, invert). ValueError: a regular expression that PCRE2 does not take;
+        RuntimeError: there is no PCRE2, and a rule needs it."""
 
 @final
 class CoreListener:
@@ -115,6 +122,10 @@ def schedule(
     hold: int,
     seed: int,
 ) -> NDArray[np.uint32]: ...
+def regex_error(pattern: str) -> str | None:
+    """Why PCRE2 does not take this regular expression: its words, and the offset in bytes. None: it does.
+    RuntimeError: there is no PCRE2."""
+
 def about() -> dict[str, str]:
     """Versions of what the core was built with."""
 

@@ -6,7 +6,7 @@ plane has the change.  Failures of the core are negative errnos; they become exc
 """
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.errno cimport ENOMEM
+from libc.errno cimport EINVAL, ENOMEM, ENOSYS
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -20,7 +20,13 @@ from fastlb.core.engine cimport (
 from fastlb.core.events cimport EVENT_MEMBER_DOWN as NATIVE_MEMBER_DOWN, EVENT_MEMBER_UP as NATIVE_MEMBER_UP
 from fastlb.core.events cimport event_t, events_put, events_take, events_wake
 from fastlb.core.hash cimport hash_bytes
-from fastlb.core.l7_match cimport l7_program_hold, l7_program_let_go, l7_program_release, l7_program_t
+from fastlb.core.l7_program cimport (
+    L7_CONTAINS, L7_COOKIE, L7_ENDS_WITH, L7_EQUAL_TO, L7_FILE_TYPE, L7_HEADER, L7_HOST_NAME, L7_PATH,
+    L7_REDIRECT_PREFIX, L7_REDIRECT_TO_POOL, L7_REDIRECT_TO_URL, L7_REGEX, L7_REJECT, L7_SSL_CONN_HAS_CERT,
+    L7_SSL_DN_FIELD, L7_SSL_VERIFY_RESULT, L7_STARTS_WITH, l7_action_t, l7_compare_t, l7_policy_add, l7_program_finish,
+    l7_program_hold, l7_program_let_go, l7_program_new, l7_program_release, l7_program_t, l7_rule_add, l7_type_t,
+)
+from fastlb.core.l7_regex cimport l7_regex_error_t, l7_regex_free, l7_regex_new, l7_regex_t
 from fastlb.core.lifetime cimport listener_conf_free, listener_let_go, member_let_go, pool_hold, pool_let_go
 from fastlb.core.model cimport (
     INSERT_FORWARDED_FOR, INSERT_FORWARDED_PORT, INSERT_FORWARDED_PROTO, PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE,

@@ -1,54 +1,311 @@
 # SPDX-License-Identifier: Apache-2.0
 """L7 policies against a parsed request: which one applies. No lock, no allocation.
 
-A program holds the enabled policies of one listener in Octavia's order of evaluation: each REJECT, then each redirect to a URL
-or by prefix, then each redirect to a pool, by position within each group.  It is immutable, and counted: the listener's
-configuration holds it, and whoever made it.
+What a rule looks at, as Octavia's HAProxy does:
+
+    HOST_NAME   the host as it is forwarded: an absolute target's authority, else Host, with its port; in any case
+                (HAProxy would split it at commas, and so match what no member takes for that host)
+    PATH        the target up to "?", nothing decoded; none if the target is "*"
+    FILE_TYPE   the same: whether it ends so
+    HEADER      each value of each field of that name, whatever the field is for and whether or not it is forwarded: what
+                the client says counts. Fields are lists, split at commas outside of quotes; one value is enough
+    COOKIE      each value of a cookie of that name, quotes and all, in any Cookie field, split at ";" and "," outside of
+                quotes; one is enough. An empty value is one (to HAProxy only if something follows it)
+    SSL_*       nothing: no connection has TLS
+
+What is not there does not match, whatever the comparison, and so matches if the rule is inverted.
+
+A regular expression that is given up (l7_regex.pxd) leaves its rule undecided, inverted or not.  Such a rule counts as
+matched in a policy that rejects, and as not matched in any other: who can make a search expensive gets past no REJECT
+that way, nor into another pool.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free
-from fastlb.core.atomics cimport counter_add_sync, counter_t
+from libc.stdint cimport uint8_t, uint32_t
+from libc.errno cimport ENOMEM
+from libc.stdlib cimport calloc, free
+from libc.string cimport memchr, memcmp, memset
+from fastlb.core.atomics cimport counter_t
 from fastlb.core.bytes cimport span_t
-from fastlb.core.http1_head cimport http1_head_t
-from fastlb.core.model cimport pool_t
+from fastlb.core.http1_head cimport (
+    HTTP1_DROP_REPLACED, HTTP1_HEAD_BYTES_MAX, http1_field_t, http1_head_t, http1_span,
+)
+from fastlb.core.http1_tables cimport (
+    HTTP1_BLANK, HTTP1_FIELD_COOKIE, HTTP1_FIELD_HOST, HTTP1_FIELD_OTHER, http1_class, http1_same,
+)
+from fastlb.core.l7_program cimport *
+from fastlb.core.l7_regex cimport (
+    L7_NO, L7_REGEX_STEPS_REQUEST, L7_UNDECIDED, L7_YES, l7_regex_scratch_free, l7_regex_scratch_init,
+    l7_regex_scratch_t, l7_regex_search,
+)
+from fastlb.core.roster cimport pool_conf
 
-cdef enum l7_action_t:
-    L7_REJECT = 0
-    L7_REDIRECT_TO_URL = 1
-    L7_REDIRECT_PREFIX = 2
-    L7_REDIRECT_TO_POOL = 3
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *where, size_t length, const void *what, size_t what_length) noexcept
 
-cdef struct l7_policy_t:
-    uint8_t action               # l7_action_t
-    uint16_t code                # of a redirect: 301, 302, 303, 307, 308
-    uint32_t row                 # which one it was of those that the program was made of
-    span_t text                  # REDIRECT_TO_URL: where to; REDIRECT_PREFIX: what stands before the target
-    pool_t *pool                 # REDIRECT_TO_POOL: counted
-
-cdef struct l7_program_t:
-    counter_t refs
-    uint32_t count
-    l7_policy_t *policies
-
-cdef struct l7_scratch_t:        # one a worker: what matching needs beside the program
-    counter_t limits             # regular expressions that were given up
-
-
-cdef inline void l7_program_hold(l7_program_t *program) noexcept nogil:
-    counter_add_sync(&program.refs, 1)
-
-
-cdef inline void l7_program_release(l7_program_t *program) noexcept nogil:
-    if counter_add_sync(&program.refs, -1) == 0:
-        free(program)
+cdef struct l7_scratch_t:        # one a worker, used by it only; stays where it is: what matching needs beside the program
+    counter_t limits             # regular expressions that were given up; read by any thread
+    l7_regex_scratch_t regex
+    uint8_t *host_text           # HTTP1_HEAD_BYTES_MAX
+    # Of the request at hand.
+    const http1_head_t *head
+    bint has_host
+    bint has_path
+    span_t host                  # in small letters
+    span_t path
 
 
-cdef inline void l7_program_let_go(void *program) noexcept nogil:
-    l7_program_release(<l7_program_t *>program)
+cdef inline int l7_scratch_init(l7_scratch_t *scratch) noexcept nogil:
+    """0 or -ENOMEM, and then there is nothing to free."""
+    memset(scratch, 0, sizeof(l7_scratch_t))
+    scratch.host_text = <uint8_t *>calloc(1, HTTP1_HEAD_BYTES_MAX)
+    if scratch.host_text == NULL:
+        return -ENOMEM
+    if l7_regex_scratch_init(&scratch.regex, &scratch.limits):
+        free(scratch.host_text)
+        scratch.host_text = NULL
+        return -ENOMEM
+    return 0
+
+
+cdef inline void l7_scratch_free(l7_scratch_t *scratch) noexcept nogil:
+    l7_regex_scratch_free(&scratch.regex)
+    free(scratch.host_text)
+    scratch.host_text = NULL
+
+
+# ---- one value
+
+cdef inline int l7_compare(const l7_rule_t *rule, span_t subject, l7_scratch_t *scratch) noexcept nogil:
+    """A value that is there, against the rule's, `invert` left out: l7_verdict_t."""
+    cdef uint32_t n = rule.value.length
+    if rule.compare == L7_REGEX:
+        return l7_regex_search(rule.regex, subject, &scratch.regex)
+    if n > subject.length:
+        return L7_NO
+    if n == 0:
+        return rule.compare != L7_EQUAL_TO or subject.length == 0
+    if rule.compare == L7_EQUAL_TO:
+        return n == subject.length and memcmp(subject.data, rule.value.data, n) == 0
+    if rule.compare == L7_STARTS_WITH:
+        return memcmp(subject.data, rule.value.data, n) == 0
+    if rule.compare == L7_ENDS_WITH:
+        return memcmp(subject.data + (subject.length - n), rule.value.data, n) == 0
+    return memmem(subject.data, subject.length, rule.value.data, n) != NULL
+
+
+cdef inline bint l7_value_next(span_t list_, uint32_t *at, span_t *value) noexcept nogil:
+    """The next of a field's comma-separated values, trimmed, quoted strings left whole; 0 behind the last. `at` starts at 0."""
+    cdef uint32_t i = at[0]
+    cdef uint32_t first
+    cdef bint quoted = 0
+    cdef uint8_t byte
+    if i > list_.length:
+        return 0
+    while i < list_.length and http1_class[list_.data[i]] & HTTP1_BLANK:
+        i += 1
+    first = i
+    while i < list_.length:
+        byte = list_.data[i]
+        if quoted and byte == c'\\' and i + 1 < list_.length:
+            i += 1
+        elif byte == c'"':
+            quoted = not quoted
+        elif byte == c',' and not quoted:
+            break
+        i += 1
+    at[0] = i + 1
+    while i > first and http1_class[list_.data[i - 1]] & HTTP1_BLANK:
+        i -= 1
+    value[0] = http1_span(list_.data + first, i - first)
+    return 1
+
+
+cdef inline uint32_t l7_cookie_end(span_t cookies, uint32_t i, uint32_t *last) noexcept nogil:
+    """Where the value that starts at `i` ends: at ";" or "," outside of quotes. `last`: behind its last byte."""
+    cdef const uint8_t *p = cookies.data
+    cdef bint quoted = 0
+    last[0] = i
+    while i < cookies.length and (quoted or (p[i] != c';' and p[i] != c',')):
+        if quoted and p[i] == c'\\' and i + 1 < cookies.length:
+            i += 1
+        elif p[i] == c'"':
+            quoted = not quoted
+        if not http1_class[p[i]] & HTTP1_BLANK:
+            last[0] = i + 1
+        i += 1
+    return i
+
+
+cdef inline bint l7_cookie_next(span_t cookies, uint32_t *at, span_t *name, span_t *value) noexcept nogil:
+    """The next cookie of a Cookie field; 0 behind the last. `at` starts at 0. What has no "=", and what begins with "$", is
+    none."""
+    cdef const uint8_t *p = cookies.data
+    cdef uint32_t i = at[0]
+    cdef uint32_t first
+    cdef uint32_t last = 0
+    while i < cookies.length:
+        while i < cookies.length and http1_class[p[i]] & HTTP1_BLANK:
+            i += 1
+        first = i
+        last = i
+        while i < cookies.length and p[i] != c'=' and p[i] != c';' and p[i] != c',':
+            if not http1_class[p[i]] & HTTP1_BLANK:
+                last = i + 1
+            i += 1
+        if i == cookies.length or p[i] != c'=':
+            i += 1
+            continue
+        name[0] = http1_span(p + first, last - first)
+        i += 1
+        while i < cookies.length and http1_class[p[i]] & HTTP1_BLANK:
+            i += 1
+        first = i
+        i = l7_cookie_end(cookies, i, &last) + 1
+        if name.length > 0 and name.data[0] == c'$':
+            continue
+        value[0] = http1_span(p + first, last - first)
+        at[0] = i
+        return 1
+    return 0
+
+
+# ---- one rule
+
+cdef inline int l7_compare_list(const l7_rule_t *rule, span_t values, l7_scratch_t *scratch) noexcept nogil:
+    cdef uint32_t at = 0
+    cdef span_t value
+    cdef int found = L7_NO
+    cdef int verdict
+    while l7_value_next(values, &at, &value):
+        verdict = l7_compare(rule, value, scratch)
+        if verdict == L7_YES:
+            return L7_YES
+        found |= verdict
+    return found
+
+
+cdef inline int l7_compare_header(const l7_rule_t *rule, l7_scratch_t *scratch) noexcept nogil:
+    cdef const http1_head_t *head = scratch.head
+    cdef const http1_field_t *field
+    cdef int found = L7_NO
+    cdef int verdict
+    cdef uint32_t i
+    for i in range(head.count):
+        field = &head.fields[i]
+        # The name of a field that is known is told by its id.
+        if field.id != rule.field or field.drop == HTTP1_DROP_REPLACED:
+            continue
+        if rule.field == HTTP1_FIELD_OTHER and (
+            field.name_length != rule.key.length
+            or not http1_same(head.base + field.name_offset, rule.key.data, rule.key.length)
+        ):
+            continue
+        verdict = l7_compare_list(rule, http1_span(head.base + field.value_offset, field.value_length), scratch)
+        if verdict == L7_YES:
+            return L7_YES
+        found |= verdict
+    if rule.field == HTTP1_FIELD_HOST and head.host_replaced:
+        found |= l7_compare_list(rule, head.authority, scratch)
+        if found & L7_YES:
+            return L7_YES
+    return found
+
+
+cdef inline int l7_compare_cookie(const l7_rule_t *rule, l7_scratch_t *scratch) noexcept nogil:
+    cdef const http1_head_t *head = scratch.head
+    cdef int found = L7_NO
+    cdef int verdict
+    cdef uint32_t i, at
+    cdef span_t cookies, name, value
+    for i in range(head.count):
+        if head.fields[i].id != HTTP1_FIELD_COOKIE:
+            continue
+        cookies = http1_span(head.base + head.fields[i].value_offset, head.fields[i].value_length)
+        at = 0
+        while l7_cookie_next(cookies, &at, &name, &value):
+            if name.length != rule.key.length or memcmp(name.data, rule.key.data, name.length) != 0:
+                continue
+            verdict = l7_compare(rule, value, scratch)
+            if verdict == L7_YES:
+                return L7_YES
+            found |= verdict
+    return found
+
+
+cdef inline int l7_compare_rule(const l7_rule_t *rule, l7_scratch_t *scratch) noexcept nogil:
+    """What the request at hand has, against the rule's value, `invert` left out."""
+    if rule.type == L7_PATH:
+        return l7_compare(rule, scratch.path, scratch) if scratch.has_path else L7_NO
+    if rule.type == L7_HOST_NAME:
+        return l7_compare(rule, scratch.host, scratch) if scratch.has_host else L7_NO
+    if rule.type == L7_FILE_TYPE:
+        return l7_compare(rule, scratch.path, scratch) if scratch.has_path else L7_NO
+    if rule.type == L7_HEADER:
+        return l7_compare_header(rule, scratch)
+    if rule.type == L7_COOKIE:
+        return l7_compare_cookie(rule, scratch)
+    return L7_NO
+
+
+cdef inline void l7_begin(const http1_head_t *head, l7_scratch_t *scratch) noexcept nogil:
+    """Make this the request at hand."""
+    cdef const uint8_t *end
+    cdef const uint8_t *from_
+    cdef uint8_t byte
+    cdef uint32_t i
+    scratch.head = head
+    scratch.regex.steps_request = L7_REGEX_STEPS_REQUEST
+    scratch.path = head.target
+    scratch.has_path = head.target.length > 0 and head.target.data[0] == c'/'
+    end = <const uint8_t *>memchr(head.target.data, c'?', head.target.length)
+    if end != NULL:
+        scratch.path.length = <uint32_t>(end - head.target.data)
+    scratch.has_host = head.hosts != 0 or head.host_replaced
+    scratch.host = http1_span(scratch.host_text, head.authority.length)
+    from_ = head.authority.data
+    for i in range(head.authority.length):
+        byte = from_[i]
+        scratch.host_text[i] = byte | (((byte - c'A') & 0xFF) < 26) << 5
+
+
+cdef inline int l7_rule_matches(const l7_rule_t *rule, l7_scratch_t *scratch) noexcept nogil:
+    """Of the request that l7_begin was called for: l7_verdict_t, `invert` applied to L7_YES and L7_NO."""
+    cdef int verdict = l7_compare_rule(rule, scratch)
+    if verdict == L7_UNDECIDED:
+        return verdict
+    return verdict != rule.invert
+
+
+# ---- policies
+
+cdef inline bint l7_policy_in_use(const l7_policy_t *policy) noexcept nogil:
+    """A redirect to a pool that is admin down is passed over."""
+    return policy.action != L7_REDIRECT_TO_POOL or pool_conf(policy.pool).admin_up
+
+
+cdef inline bint l7_policy_matches(const l7_policy_t *policy, l7_scratch_t *scratch) noexcept nogil:
+    """All rules match, of the request that l7_begin was called for."""
+    cdef uint32_t i
+    cdef int verdict
+    cdef bint undecided = 0
+    for i in range(policy.rule_count):
+        verdict = l7_rule_matches(&policy.rules[i], scratch)
+        if verdict == L7_NO:
+            return 0
+        undecided |= verdict == L7_UNDECIDED
+    return not undecided or policy.action == L7_REJECT
+
+
+cdef inline const l7_policy_t *l7_match_linear(const l7_program_t *program, l7_scratch_t *scratch) noexcept nogil:
+    cdef uint32_t i
+    for i in range(program.count):
+        if l7_policy_in_use(&program.policies[i]) and l7_policy_matches(&program.policies[i], scratch):
+            return &program.policies[i]
+    return NULL
 
 
 cdef inline const l7_policy_t *l7_match(
     const l7_program_t *program, const http1_head_t *head, l7_scratch_t *scratch
 ) noexcept nogil:
-    """The policy that applies to this request; NULL: none. A redirect to a pool that is admin down is passed over."""
-    return NULL
+    """The policy that applies to this request; NULL: none. Inside the snapshots of its pools."""
+    l7_begin(head, scratch)
+    return l7_match_linear(program, scratch)
