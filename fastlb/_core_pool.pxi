@@ -43,7 +43,7 @@ cdef class CoreMember:
         key = f"[{address}]:{port}".encode()
         m.hash_key = hash_bytes(<const char *>key, len(key), 0)
         memcpy(m.uuid, <const char *>uuid, 16)
-        m.key = hash_bytes(m.uuid, 16, 0) | 1
+        m.key = member_key(m.uuid)
         m.pool = pool.pool
         pool_hold(m.pool)
         m.weight = <uint16_t>weight
@@ -321,6 +321,13 @@ cdef class CorePool:
             for figure, value in one.stats().items():
                 total[figure] += value
         return total
+
+    def persistence(self):
+        cdef sticky_figures_t figures
+        figures = sticky_figures(<sticky_t *>pointer_get(&self.pool.sticky))
+        return {
+            "entries": figures.entries, "bytes": figures.bytes, "evicted": figures.evicted, "limit": figures.limit,
+        }
 
     def close(self):
         if self.members:

@@ -38,7 +38,7 @@ cdef enum http1_drop_t:              # why a field is not forwarded as it came; 
     HTTP1_DROP_HOP = 1               # hop-by-hop, or out of place
     HTTP1_DROP_NAMED = 2             # Connection names it
     HTTP1_DROP_ALIKE = 3             # its name passes for another one where "_" is read as "-"
-    HTTP1_DROP_REPLACED = 4          # a Host that an absolute target overrules
+    HTTP1_DROP_REPLACED = 4          # a Host that an absolute target overrules, a cookie that is ours
 
 cdef enum:                           # http1_head_t.options: what the Connection fields hold
     HTTP1_OPTION_CLOSE = 1

@@ -42,8 +42,10 @@ cdef extern from "fastlb/core/http1_tables.h" nogil:
         HTTP1_FIELD_CONTENT_ENCODING
         HTTP1_FIELD_CACHE_CONTROL
         HTTP1_FIELD_DATE
+        HTTP1_FIELD_EXPIRES
         HTTP1_FIELD_LOCATION
         HTTP1_FIELD_RETRY_AFTER
+        HTTP1_FIELD_PRAGMA
         HTTP1_FIELD_RANGE
         HTTP1_FIELD_USER_AGENT
         HTTP1_FIELD_ACCEPT
@@ -51,6 +53,8 @@ cdef extern from "fastlb/core/http1_tables.h" nogil:
         HTTP1_FIELD_REFERER
         HTTP1_FIELD_ORIGIN
         HTTP1_FIELD_SERVER
+        HTTP1_FIELD_ETAG
+        HTTP1_FIELD_LAST_MODIFIED
         HTTP1_FIELD_STRICT_TRANSPORT_SECURITY
         HTTP1_FIELD_IDS              # how many there are
 

@@ -13,9 +13,12 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 from fastlb.core.atomics cimport (
     counter_add_seq, counter_get, counter_set, flag_get, flag_set, pointer_get, pointer_set, spinlock_give, spinlock_take,
 )
+from fastlb.core.directory cimport directory_new
+from fastlb.core.hash cimport hash_pair
 from fastlb.core.model cimport (
     ALGORITHM_LEAST_CONNECTIONS, ALGORITHM_MAGLEV, ALGORITHM_PEAK_EWMA, ALGORITHM_RANDOM_TWO_CHOICES,
-    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, RETRY_CONNECT, RETRY_RESET, algorithm_t, member_t, pool_conf_t, pool_t,
+    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, PERSISTENCE_APP_COOKIE, PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP,
+    RETRY_CONNECT, RETRY_RESET, algorithm_t, member_t, pool_conf_t, pool_t,
 )
 from fastlb.core.random cimport random_next, random_t
 from fastlb.core.selection.least_conn cimport least_conn_dispose, least_conn_ops
@@ -28,6 +31,7 @@ from fastlb.core.selection.peak_ewma cimport peak_ewma_ops
 from fastlb.core.selection.ring_hash cimport ring_hash_ops
 from fastlb.core.selection.round_robin cimport round_robin_ops
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_t
+from fastlb.core.sticky cimport STICKY_LIMIT, sticky_clear, sticky_free, sticky_new, sticky_t
 from fastlb.core.sys.pthread cimport (
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock,
 )
@@ -231,6 +235,8 @@ cdef inline void pool_dispose(pool_t *pool) noexcept nogil:
     if roster != NULL:
         roster_free(roster)
     least_conn_dispose(pool)
+    free(pointer_get(&pool.directory))
+    sticky_free(<sticky_t *>pointer_get(&pool.sticky))
     free(pointer_get(&pool.conf))
     free(pool.members)
     pthread_mutex_destroy(&pool.mutex)
@@ -257,6 +263,26 @@ cdef inline int pool_make_room(pool_t *pool, uint32_t n) noexcept nogil:
     return 0
 
 
+cdef inline int pool_publish_members(pool_t *pool) noexcept nogil:
+    """pool_publish, after members came or went: with a directory of those that there are now. Under pool.mutex."""
+    cdef void *before = pointer_get(&pool.directory)
+    cdef void *directory = NULL
+    cdef int failed
+    if before != NULL:
+        directory = directory_new(pool.members, pool.count)
+        if directory == NULL:
+            return -ENOMEM
+        # Before the roster, so that a client which has just been given a new member finds it again.
+        pointer_set(&pool.directory, directory)
+    failed = pool_publish(pool)
+    if failed:
+        pointer_set(&pool.directory, before)
+        before = directory
+    if before != NULL:
+        snapshot_retire(pool.snapshots, before, free)
+    return failed
+
+
 cdef inline int pool_append(pool_t *pool, member_t **members, uint32_t n) noexcept nogil:
     cdef uint32_t before = pool.count
     cdef uint32_t i
@@ -272,7 +298,7 @@ cdef inline int pool_append(pool_t *pool, member_t **members, uint32_t n) noexce
         pool.members[pool.count] = members[i]
         pool.count += 1
     if not failed:
-        failed = pool_publish(pool)
+        failed = pool_publish_members(pool)
     if failed:
         for i in range(before, pool.count):
             pool.members[i].removed = 1
@@ -302,7 +328,7 @@ cdef inline int pool_detach(pool_t *pool, member_t **members, uint32_t n) noexce
             failed = -ENOENT
     # While they are still among pool.members, so that the algorithm can strike them off its list.
     if not failed:
-        failed = pool_publish(pool)
+        failed = pool_publish_members(pool)
     if failed:
         for i in range(marked):
             members[i].removed = 0
@@ -330,32 +356,82 @@ cdef inline pool_conf_t *pool_conf(const pool_t *pool) noexcept nogil:
     return <pool_conf_t *>pointer_get(&pool.conf)
 
 
-cdef inline int pool_configure(pool_t *pool, algorithm_t algorithm, pool_conf_t *conf) noexcept nogil:
-    """Take over a configuration, which is the pool's from here on. 0, or -ENOMEM: then nothing changed, and it is still
-    the caller's."""
+cdef inline bint pool_conf_forgets(const pool_conf_t *before, const pool_conf_t *conf) noexcept nogil:
+    """What clients had under `before` means nothing under `conf`."""
+    return (
+        conf.persistence != before.persistence or conf.cookie_length != before.cookie_length
+        or memcmp(conf.cookie_name, before.cookie_name, conf.cookie_length) != 0
+    )
+
+
+cdef inline int pool_reconfigure(pool_t *pool, algorithm_t algorithm, pool_conf_t *conf) noexcept nogil:
+    """Under pool.mutex."""
     cdef pool_conf_t *before = pool_conf(pool)
-    cdef int failed = pool_change(pool, algorithm, conf.admin_up)
+    cdef void *directory = pointer_get(&pool.directory)
+    cdef void *fresh_directory = NULL
+    cdef sticky_t *sticky = <sticky_t *>pointer_get(&pool.sticky)
+    cdef sticky_t *fresh_sticky = NULL
+    cdef bint directory_wanted = conf.persistence != PERSISTENCE_NONE
+    cdef bint sticky_wanted = conf.persistence == PERSISTENCE_SOURCE_IP or conf.persistence == PERSISTENCE_APP_COOKIE
+    cdef int failed = 0
+    if directory_wanted and directory == NULL:
+        fresh_directory = directory_new(pool.members, pool.count)
+        if fresh_directory == NULL:
+            failed = -ENOMEM
+    if sticky_wanted and sticky == NULL:
+        fresh_sticky = sticky_new(hash_pair(pool.seed, pool.id), STICKY_LIMIT)
+        if fresh_sticky == NULL:
+            failed = -ENOMEM
+    if not failed:
+        failed = pool_change_held(pool, algorithm, conf.admin_up)
     if failed:
+        free(fresh_directory)
+        sticky_free(fresh_sticky)
         return failed
+    # Whoever sees that there is persistence finds the tables, too.
+    if fresh_directory != NULL:
+        pointer_set(&pool.directory, fresh_directory)
+    if fresh_sticky != NULL:
+        pointer_set(&pool.sticky, fresh_sticky)
     pointer_set(&pool.conf, conf)
+    if sticky != NULL and pool_conf_forgets(before, conf):
+        sticky_clear(sticky)
+    if directory != NULL and not directory_wanted:
+        pointer_set(&pool.directory, NULL)
+        snapshot_retire(pool.snapshots, directory, free)
     snapshot_retire(pool.snapshots, before, free)
     return 0
 
 
-cdef inline int pool_change(pool_t *pool, algorithm_t algorithm, bint admin_up) noexcept nogil:
-    """0 or -ENOMEM, and then nothing changed."""
-    cdef algorithm_t algorithm_before
-    cdef bint admin_up_before
+cdef inline int pool_configure(pool_t *pool, algorithm_t algorithm, pool_conf_t *conf) noexcept nogil:
+    """Take over a configuration, which is the pool's from here on. 0, or -ENOMEM: then nothing changed, and it is still
+    the caller's."""
     cdef int failed
     pthread_mutex_lock(&pool.mutex)
-    algorithm_before = pool.algorithm
-    admin_up_before = pool.admin_up
+    failed = pool_reconfigure(pool, algorithm, conf)
+    pthread_mutex_unlock(&pool.mutex)
+    return failed
+
+
+cdef inline int pool_change_held(pool_t *pool, algorithm_t algorithm, bint admin_up) noexcept nogil:
+    """Under pool.mutex."""
+    cdef algorithm_t algorithm_before = pool.algorithm
+    cdef bint admin_up_before = pool.admin_up
+    cdef int failed
     pool.algorithm = algorithm
     pool.admin_up = admin_up
     failed = pool_publish(pool)
     if failed:
         pool.algorithm = algorithm_before
         pool.admin_up = admin_up_before
+    return failed
+
+
+cdef inline int pool_change(pool_t *pool, algorithm_t algorithm, bint admin_up) noexcept nogil:
+    """0 or -ENOMEM, and then nothing changed."""
+    cdef int failed
+    pthread_mutex_lock(&pool.mutex)
+    failed = pool_change_held(pool, algorithm, admin_up)
     pthread_mutex_unlock(&pool.mutex)
     return failed
 
