@@ -38,6 +38,7 @@ cdef struct upstream_t:          # a connection to a member
     upstream_t *idle_next        # in member_shard_t.idle
     upstream_t *idle_previous
     uint64_t since_ns            # when it was given to its session
+    uint64_t idle_since_ms
     uint64_t response_ns         # from then to the response's head; 0: not yet
     uint8_t connecting
     uint8_t reused               # carried an exchange before this one
@@ -108,6 +109,7 @@ cdef struct context_t:
     upstream_t *upstreams        # likewise
     void *listenings             # its listening sockets (accept.pxd)
     uint32_t session_count
+    uint32_t idle_count          # member connections without a session
     bint draining                # the engine stops: no idle connection is kept
     bint slot_freed              # a session ended in this turn: a listener that waits may accept again
     uint8_t *scratch             # SCRATCH_BYTES

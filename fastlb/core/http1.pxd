@@ -239,6 +239,7 @@ cdef inline void http1_head_init(http1_head_t *head, const uint8_t *data) noexce
     head.minor = 0
     head.framing = HTTP1_NO_BODY
     head.keep_alive = 0
+    head.keep_alive_s = 0
     head.expect_continue = 0
     head.expect_other = 0
     head.upgrade = 0

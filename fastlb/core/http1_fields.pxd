@@ -14,7 +14,7 @@ from fastlb.core.http1_tables cimport (
     HTTP1_ERROR_CODING_UNKNOWN, HTTP1_ERROR_FIELDS, HTTP1_ERROR_FOLDED, HTTP1_ERROR_LENGTH, HTTP1_ERROR_LENGTH_TWICE,
     HTTP1_ERROR_LONE_CR, HTTP1_ERROR_LONE_LF, HTTP1_ERROR_NAME, HTTP1_ERROR_NO_COLON, HTTP1_ERROR_OPTIONS,
     HTTP1_ERROR_VALUE, HTTP1_FIELD_CONNECTION, HTTP1_FIELD_CONTENT_LENGTH, HTTP1_FIELD_EXPECT, HTTP1_FIELD_HOST,
-    HTTP1_FIELD_OTHER, HTTP1_FIELD_TE, HTTP1_FIELD_TRANSFER_ENCODING, HTTP1_FIELD_UPGRADE, HTTP1_IS_ALIKE,
+    HTTP1_FIELD_KEEP_ALIVE, HTTP1_FIELD_OTHER, HTTP1_FIELD_TE, HTTP1_FIELD_TRANSFER_ENCODING, HTTP1_FIELD_UPGRADE, HTTP1_IS_ALIKE,
     HTTP1_IS_HOP, HTTP1_IS_KEPT, HTTP1_IS_SEEN, HTTP1_TOKEN, HTTP1_UNDERSCORE, http1_class, http1_class_of, http1_is,
     http1_lookup, http1_names, http1_same, http1_skim_colon, http1_skim_value,
 )
@@ -108,6 +108,18 @@ cdef inline int http1_read_length(http1_head_t *head, uint32_t at, uint32_t end)
     return 0
 
 
+cdef inline uint32_t http1_read_seconds(const uint8_t *p, uint32_t length) noexcept nogil:
+    """A day at the most; 0: not a number."""
+    cdef uint32_t value = 0
+    cdef uint32_t i, digit
+    for i in range(length):
+        digit = <uint32_t>p[i] - <uint32_t>c'0'
+        if digit > 9:
+            return 0
+        value = value * 10 + digit if value < 86400 else 86400
+    return value if value < 86400 else 86400
+
+
 cdef inline bint http1_upgrade_usable(const uint8_t *base, uint32_t at, uint32_t end) noexcept nogil:
     """A list of protocols, none of which is HTTP/2 in clear text: that way of starting it is gone (RFC 9113 3.1), and a
     member that switched would speak past us."""
@@ -162,6 +174,10 @@ cdef inline int http1_notice(http1_head_t *head, uint32_t i, uint32_t id) noexce
             head.expect_continue = 1
         elif f.value_length != 0:
             head.expect_other = 1
+    elif id == HTTP1_FIELD_KEEP_ALIVE:
+        while http1_element(head.base, &at, end, &first, &length):
+            if length > 8 and http1_is(head.base + first, b"timeout=", 8):
+                head.keep_alive_s = http1_read_seconds(head.base + first + 8, length - 8)
     return 0
 
 

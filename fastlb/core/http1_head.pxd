@@ -84,6 +84,7 @@ cdef struct http1_head_t:            # plain data; valid as long as the buffer b
     uint8_t minor                    # 0 or 1; above 1 reads as 1 (9110 2.5)
     uint8_t framing                  # http1_framing_t of this message, all rules applied
     bint keep_alive                  # what this peer's version, Connection fields and framing say
+    uint32_t keep_alive_s            # `Keep-Alive: timeout=N`: for how long; 0: not said
     bint expect_continue             # HTTP/1.1 only (9110 10.1.1)
     bint expect_other                # an expectation that we do not know
     bint upgrade                     # Connection names it and one Upgrade field is there, 1.1 only, not h2c

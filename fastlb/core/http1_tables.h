@@ -165,7 +165,7 @@ enum {
     X(CONNECTION, "connection", 341, HOP | SEEN | HEAD)                                             \
     X(CONTENT_LENGTH, "content-length", 426, SEEN | KEPT | HEAD)                                    \
     X(TRANSFER_ENCODING, "transfer-encoding", 159, HOP | SEEN | KEPT | HEAD)                        \
-    X(KEEP_ALIVE, "keep-alive", 511, HOP | HEAD)                                                    \
+    X(KEEP_ALIVE, "keep-alive", 511, HOP | SEEN | HEAD)                                             \
     X(PROXY_CONNECTION, "proxy-connection", 451, HOP | HEAD)                                        \
     X(TE, "te", 25, HOP | SEEN | HEAD)                                                              \
     X(TRAILER, "trailer", 508, HEAD)                                                                \

@@ -19,7 +19,7 @@ from fastlb.core.context cimport (
     PHASE_CLOSING, PHASE_CONNECT, PHASE_EXCHANGE, PHASE_HEAD, PHASE_IDLE, PHASE_LINGER, PHASE_PAUSE, PHASE_RELAY, context_t,
     listener_shard, member_shard, session_conf, session_t, upstream_t,
 )
-from fastlb.core.http1 cimport HTTP1_CONNECT, HTTP1_LENGTH, HTTP1_OTHER, HTTP1_PATCH, HTTP1_POST
+from fastlb.core.http1 cimport HTTP1_LENGTH
 from fastlb.core.http_answer cimport http_answer, http_closing, http_refuse
 from fastlb.core.http_request cimport (
     REQUEST_AGAIN, REQUEST_ENDED, REQUEST_READY, REQUEST_REFUSED, REQUEST_WAIT, request_begin, request_body,
@@ -31,11 +31,13 @@ from fastlb.core.http_response cimport (
 from fastlb.core.model cimport listener_conf_t
 from fastlb.core.refusal cimport REFUSAL_BODY_RATE, REFUSAL_HEAD_TIMEOUT
 from fastlb.core.relay cimport RELAY_TO_CLIENT, relay_release_pipes
+from fastlb.core.retry cimport retry_repeatable
 from fastlb.core.session cimport session_close
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from fastlb.core.tcp_relay cimport tcp_connected, tcp_drive, tcp_on_client, tcp_on_member, tcp_on_timeout
 from fastlb.core.timers cimport timer_arm
 from fastlb.core.upstream cimport upstream_abort, upstream_detach, upstream_fail
+from fastlb.core.upstream_idle cimport idle_died
 
 cdef inline void http_finish(context_t *c, session_t *s) noexcept nogil:
     """The response left or is queued: the exchange is over."""
@@ -51,11 +53,9 @@ cdef inline void http_finish(context_t *c, session_t *s) noexcept nogil:
 cdef inline void http_broken(context_t *c, session_t *s) noexcept nogil:
     """No usable response: send the request again where that is allowed, else 502."""
     cdef upstream_t *up = s.up
-    cdef bint answered = up.answered
-    cdef bint again = (
-        not answered and not s.interim and s.held and up.conn.eof and s.method != HTTP1_POST and s.method != HTTP1_PATCH
-        and s.method != HTTP1_OTHER and s.method != HTTP1_CONNECT)
-    if again:
+    if not up.answered:
+        idle_died(c, up)
+    if not up.answered and not s.interim and up.conn.eof and retry_repeatable(s):
         s.replayed = 1                                               # from here on, fresh connections only
         upstream_fail(c, s, 0)
         if request_resume(c, s, http_on_member):

@@ -32,6 +32,7 @@ from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_WAIT, relay_splice,
 )
 from fastlb.core.sys.socket cimport iovec
+from fastlb.core.upstream_idle cimport idle_was_told
 
 cdef enum:
     RESPONSE_INTERIM = 16        # 1xx heads before the real one
@@ -144,6 +145,8 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
     else:
         connection = HTTP1_CONN_DEFAULT
     s.member_keep = head.keep_alive and head.framing != HTTP1_UNTIL_CLOSE
+    if head.keep_alive_s:
+        idle_was_told(up.member, head.keep_alive_s, c.loop.now_ms)
 
     rest = conn_held(&up.conn) - length
     consumed = 0

@@ -86,6 +86,8 @@ cdef struct member_t:
     flag_t up                            # 1: passes its probes, or is not probed
     flag_t leaving                       # 1: gets no new work for good or for long: keep no idle connection to it
     flag_t max_connections               # sessions at once, over all workers; 0: no limit
+    flag_t keepalive_ms                  # how long it lets a connection idle, as far as is known (upstream_idle.pxd)
+    counter_t keepalive_until_ms         # until when that is believed
     # Written by every worker, so on lines apart from what each pick and connect reads.
     char apart[64]
     counter_t refs

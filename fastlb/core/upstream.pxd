@@ -1,32 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to members: choosing the member, reusing an idle connection or making one, keeping it afterwards.
+"""A session's connection to a member: choosing the member, taking an idle connection or making one, giving it back.
 
 A try that fails before a byte was taken goes to another member at once.  When all were tried there is one second's
 rest and another round, up to Octavia's three retries; the protocol decides what a session without a member is told.
 """
-from libc.stdint cimport uint32_t
-from fastlb.core.atomics cimport counter_bump, flag_get
-from fastlb.core.conn cimport (
-    CONN_MEMBER, EINPROGRESS, EMFILE, ENFILE, ENOMEM, conn_close, conn_event_f, conn_held, conn_quiet, conn_reset, conn_t,
-    conn_watch,
-)
-from fastlb.core.context cimport (
-    SESSION_TRIES, context_t, member_shard, session_t, upstream_t,
-)
-from fastlb.core.lifetime cimport member_hold, member_release
+from fastlb.core.atomics cimport counter_bump
+from fastlb.core.conn cimport CONN_MEMBER, EINPROGRESS, EMFILE, ENFILE, ENOMEM, conn_event_f
+from fastlb.core.context cimport SESSION_TRIES, context_t, member_shard, session_t, upstream_t
+from fastlb.core.lifetime cimport member_hold
 from fastlb.core.model cimport member_shard_t, member_t, pool_t
+from fastlb.core.retry cimport retry_repeatable
 from fastlb.core.roster cimport pool_closed, pool_opened, pool_pick
 from fastlb.core.selection.ops cimport pick_t
-from fastlb.core.slab cimport slab_give, slab_take
+from fastlb.core.slab cimport slab_take
 from fastlb.core.sys.epoll cimport close, errno
 from fastlb.core.sys.socket cimport (
     IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, connect, setsockopt, sockaddr, socket,
 )
-from fastlb.core.timers cimport timer_arm
+from fastlb.core.upstream_idle cimport idle_keep, idle_sacrifice, idle_take, upstream_drop
 
 cdef enum:
-    UPSTREAM_IDLE_MS = 4000      # below the usual keep-alive of members (uvicorn, Apache: 5 s)
-    UPSTREAM_IDLE_LIMIT = 1024   # kept for one member by one worker
     UPSTREAM_REST_MS = 1000      # before the members are tried once more
 
 cdef enum upstream_verdict_t:
@@ -34,74 +27,6 @@ cdef enum upstream_verdict_t:
     UPSTREAM_CONNECTING = 2      # session.up is on its way; sending may be tried at once
     UPSTREAM_REST = 3            # all tried: come again after UPSTREAM_REST_MS
     UPSTREAM_NONE = 4            # there is nobody to send to
-
-
-cdef inline void upstream_unlink_idle(member_shard_t *shard, upstream_t *up) noexcept nogil:
-    if up.idle_previous != NULL:
-        up.idle_previous.idle_next = up.idle_next
-    else:
-        shard.idle = up.idle_next
-    if up.idle_next != NULL:
-        up.idle_next.idle_previous = up.idle_previous
-    up.idle_next = NULL
-    up.idle_previous = NULL
-    shard.idle_count -= 1
-
-
-cdef inline void upstream_drop(context_t *c, upstream_t *up, bint reset) noexcept nogil:
-    """Close a connection that no session and no idle list holds any more. Its memory goes at the end of the turn."""
-    if up.conn.fd < 0:
-        return
-    counter_bump(&member_shard(c, up.member).connections, -1)
-    counter_bump(&c.live_upstreams, -1)
-    up.link[0] = up.next
-    if up.next != NULL:
-        up.next.link = up.link
-    if reset:
-        conn_reset(&c.loop, &up.conn)
-    else:
-        conn_close(&c.loop, &up.conn)
-
-
-cdef inline void upstream_free(context_t *c, upstream_t *up) noexcept nogil:
-    """End of the turn: nobody can name it now."""
-    member_release(up.member)
-    slab_give(&c.upstreams_slab, up)
-
-
-cdef inline void upstream_on_idle(void *context, conn_t *conn, uint32_t events) noexcept nogil:
-    """An idle connection that speaks, ends or grows old is of no more use (RFC 9112 section 9.2, 9.5)."""
-    cdef context_t *c = <context_t *>context
-    cdef upstream_t *up = <upstream_t *>conn
-    if events == 0x4:            # EPOLLOUT alone: room to write is no news
-        return
-    upstream_unlink_idle(member_shard(c, up.member), up)
-    upstream_drop(c, up, 0)
-
-
-cdef inline void upstream_purge(context_t *c, member_t *member) noexcept nogil:
-    """Close the idle connections to a member that gets no more work."""
-    cdef member_shard_t *shard = member_shard(c, member)
-    cdef upstream_t *up
-    while shard.idle != NULL:
-        up = <upstream_t *>shard.idle
-        upstream_unlink_idle(shard, up)
-        upstream_drop(c, up, 0)
-
-
-cdef inline upstream_t *upstream_take_idle(context_t *c, member_t *member) noexcept nogil:
-    """The connection used last: the warmest, and the one least likely to be closed by the member."""
-    cdef member_shard_t *shard = member_shard(c, member)
-    cdef upstream_t *up = <upstream_t *>shard.idle
-    if up == NULL:
-        return NULL
-    upstream_unlink_idle(shard, up)
-    up.reused = 1
-    up.answered = 0
-    up.keep = 0
-    up.response_ns = 0
-    counter_bump(&shard.reuses, 1)
-    return up
 
 
 cdef inline upstream_t *upstream_connect(context_t *c, member_t *member, int *error) noexcept nogil:
@@ -139,17 +64,6 @@ cdef inline upstream_t *upstream_connect(context_t *c, member_t *member, int *er
     counter_bump(&shard.connections, 1)
     counter_bump(&c.live_upstreams, 1)
     return up
-
-
-cdef inline bint upstream_sacrifice(context_t *c, member_t *member) noexcept nogil:
-    """Descriptors ran out: give up an idle connection of this member, if there is one."""
-    cdef member_shard_t *shard = member_shard(c, member)
-    cdef upstream_t *up = <upstream_t *>shard.idle
-    if up == NULL:
-        return 0
-    upstream_unlink_idle(shard, up)
-    upstream_drop(c, up, 0)
-    return 1
 
 
 cdef inline void upstream_count_closed(context_t *c, session_t *s) noexcept nogil:
@@ -221,13 +135,13 @@ cdef inline int upstream_attach(
         shard = member_shard(c, member)
         up = NULL
         if s.http and not fresh:
-            up = upstream_take_idle(c, member)
+            up = idle_take(c, member, not retry_repeatable(s))
         if up == NULL:
             error = 0
             up = upstream_connect(c, member, &error)
             if up == NULL and (error == -EMFILE or error == -ENFILE):
                 counter_bump(&c.connect_emfile, 1)
-                if upstream_sacrifice(c, member):
+                if idle_sacrifice(c, member):
                     up = upstream_connect(c, member, &error)
             if up == NULL:
                 counter_bump(&shard.connect_errors, 1)
@@ -249,26 +163,10 @@ cdef inline int upstream_attach(
 cdef inline void upstream_detach(context_t *c, session_t *s, bint keep) noexcept nogil:
     """The session is done with its member's connection: keep it for another one, or close it."""
     cdef upstream_t *up = s.up
-    cdef member_shard_t *shard
     if up == NULL:
         return
     upstream_count_closed(c, s)
     s.up = NULL
     up.session = NULL
-    shard = member_shard(c, up.member)
-    if (not keep or c.draining or up.conn.failed or up.conn.eof or up.conn.hup or up.conn.shut
-            or up.conn.out_first != NULL or conn_held(&up.conn) or flag_get(&up.member.leaving)
-            or shard.idle_count >= UPSTREAM_IDLE_LIMIT or not conn_quiet(&up.conn)):
+    if not keep or not idle_keep(c, up):
         upstream_drop(c, up, 0)
-        return
-    if not conn_watch(&c.loop, &up.conn):
-        upstream_drop(c, up, 0)
-        return
-    up.conn.on_event = upstream_on_idle
-    up.idle_previous = NULL
-    up.idle_next = <upstream_t *>shard.idle
-    if up.idle_next != NULL:
-        up.idle_next.idle_previous = up
-    shard.idle = up
-    shard.idle_count += 1
-    timer_arm(&c.loop.timers, &up.conn.timer, c.loop.now_ms + UPSTREAM_IDLE_MS)

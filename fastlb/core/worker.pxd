@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One thread: its loop, and what other threads ask of it.
 
-A turn: wait for events (outside the snapshots), look at the clock, enter the snapshots, serve events, leftover work, deadlines
-and orders, free what was closed.  Orders come through a mailbox; all but a purge are waited for, so that whoever gave one knows that
+A turn: wait for events (outside the snapshots), look at the clock, enter the snapshots, serve events (of idle member connections
+first), leftover work, deadlines and orders, free what was closed.  Orders come through a mailbox; all but a purge are waited for, so that whoever gave one knows that
 it is done.
 """
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
@@ -31,7 +31,8 @@ from fastlb.core.sys.pthread cimport (
     pthread_setname_np, pthread_sigmask, pthread_t, sigfillset, sigset_t,
 )
 from fastlb.core.timers cimport timer_arm, timer_t, timers_turn, timers_wait_ms
-from fastlb.core.upstream cimport upstream_abort, upstream_drop, upstream_free, upstream_on_idle, upstream_purge
+from fastlb.core.upstream cimport upstream_abort
+from fastlb.core.upstream_idle cimport idle_on_event, idle_purge, upstream_drop, upstream_free
 
 cdef enum order_kind_t:
     ORDER_LISTEN = 1             # object: listener, fd: its socket
@@ -145,6 +146,17 @@ cdef inline void worker_leftovers(context_t *c) noexcept nogil:
         conn = following
 
 
+cdef inline void worker_look_at_idle(context_t *c, int n) noexcept nogil:
+    """Before a client of this turn can be given an idle connection, those that ended are closed."""
+    cdef conn_t *conn
+    cdef uint16_t tag
+    cdef int i
+    for i in range(n):
+        conn = <conn_t *>loop_find(&c.loop, &c.loop.events[i], &tag)
+        if conn != NULL and conn.kind == CONN_MEMBER and conn.tag == tag and conn.on_event == idle_on_event:
+            idle_on_event(c, conn, c.loop.events[i].events)
+
+
 cdef inline void worker_on_deadline(void *context, timer_t *timer) noexcept nogil:
     cdef conn_t *conn = conn_of_timer(timer)
     if conn.fd >= 0:
@@ -171,7 +183,7 @@ cdef inline void worker_close_upstreams(context_t *c, bint all_of_them) noexcept
     while up != NULL:
         following = up.next
         if up.session == NULL:
-            upstream_on_idle(c, &up.conn, EPOLLIN)
+            idle_on_event(c, &up.conn, EPOLLIN)
         elif all_of_them:
             upstream_drop(c, up, 1)
         up = following
@@ -200,7 +212,7 @@ cdef inline void worker_obey(worker_t *w, order_t *order) noexcept nogil:
         accept_close(c, <listener_t *>order.object)
         worker_close_idle(c, <listener_t *>order.object, 0)
     elif order.kind == ORDER_PURGE:
-        upstream_purge(c, <member_t *>order.object)
+        idle_purge(c, <member_t *>order.object)
     elif order.kind == ORDER_DRAIN:
         c.draining = 1
         accept_close(c, NULL)
@@ -267,6 +279,8 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
         snapshot_enter(c.snapshots, c.index)
         counter_bump(&c.turns, 1)
         woken = 0
+        if n > 1:
+            worker_look_at_idle(c, n)
         for i in range(n):
             conn = <conn_t *>loop_find(&c.loop, &c.loop.events[i], &tag)
             if conn == NULL or conn.tag != tag:

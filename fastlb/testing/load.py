@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import collections
+import random
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +19,8 @@ class Load:
     """GETs in a loop from `clients` threads while the `with` block runs.
 
     `keep_alive` clients hold their connection until an answer says close; the others connect anew for each
-    request. A request fails if it does not get a complete 200. `bodies` counts the answers by body.
+    request. A request fails if it does not get a complete 200. `bodies` counts the answers by body. After each answer a
+    client idles for one of the `pauses`, in seconds.
     """
 
     def __init__(
@@ -28,8 +31,10 @@ class Load:
         keep_alive: bool = True,
         target: str = "/",
         method: str = "GET",
+        pauses: Sequence[float] = (),
     ) -> None:
         self.client = client
+        self.pauses = pauses
         self.keep_alive = keep_alive
         self.method = method
         self._message = request(target, method=method)
@@ -64,6 +69,8 @@ class Load:
                     self.failures.append(failure)
                 elif answer is not None:
                     self.bodies[answer.body] += 1
+            if self.pauses:
+                self._stop.wait(random.choice(self.pauses))
         if conn is not None:
             conn.close()
 

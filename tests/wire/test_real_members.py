@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from fastlb.testing import LoadProcess, eventually, unused_port
+from fastlb.testing import Load, LoadProcess, eventually, unused_port
 from fastlb.testing.origin import block
 
 MIB = 1 << 20
@@ -166,7 +166,7 @@ def uvicorn(tmp_path, plain_environment):
     (tmp_path / "story.py").write_text(APP)
     servers = []
 
-    def start():
+    def start(*options):
         port = unused_port()
         command = [
             sys.executable,
@@ -180,7 +180,7 @@ def uvicorn(tmp_path, plain_environment):
             "--lifespan",
             "off",
         ]
-        servers.append(Server([*command, "--log-level", "critical"], port, plain_environment))
+        servers.append(Server([*command, "--log-level", "critical", *options], port, plain_environment))
         return servers[-1]
 
     yield start
@@ -196,6 +196,18 @@ def test_uvicorn_as_members(balance, uvicorn):
             assert answer.framing == "chunked"
             assert answer.body == b"x" * size + b"!"
             assert answer.get("x-path") == f"/{size}"
+
+
+def test_uvicorn_that_keeps_connections_for_a_second_fails_nobody(balance, uvicorn):
+    client = balance(uvicorn("--timeout-keep-alive", "1"), uvicorn("--timeout-keep-alive", "1")).client
+    pauses = [0.5, 0.9, 0.98, 0.99, 1.0, 1.01, 1.02]
+    with (
+        Load(client, clients=20, pauses=pauses) as reading,
+        Load(client, clients=20, pauses=pauses, method="POST") as writing,
+    ):
+        writing.wait_requests(80)
+    assert reading.failures == []
+    assert writing.failures == []
 
 
 def test_a_killed_nginx_fails_no_get(balance, nginx):
