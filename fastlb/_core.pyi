@@ -117,6 +117,10 @@ class CoreListener:
     def refusals(self) -> dict[str, int]:
         """Errors that were answered, by reason; reasons without any are left out."""
 
+def explain(listener: CoreListener, request: bytes, client: str, port: int) -> dict[str, Any]:
+    """What the listener would do with this request head from this client: status, reason, policies, policy, pool, stick,
+    stick_usable, choice, members, sent. The core need not run."""
+
 def schedule(
     algorithm: int,
     weights: Sequence[int],

@@ -257,6 +257,7 @@ cdef class Core:
         cdef dict found = dict.fromkeys(_WORKER_FIGURES, 0)
         if e.running:
             found = _figures(_WORKER_FIGURES, <const char *>&e.workers[0].c.turns, sizeof(worker_t), e.count)
+        found["regex_given_up"] = sum(counter_get(&e.workers[i].c.l7.limits) for i in range(e.count)) if e.running else 0
         found["events_dropped"] = counter_get(&e.events.dropped)
         found["snapshots_pending"] = snapshots_pending(&e.snapshots)
         return found
@@ -265,6 +266,7 @@ cdef class Core:
 include "_core_pool.pxi"
 include "_core_l7.pxi"
 include "_core_listener.pxi"
+include "_core_explain.pxi"
 
 
 def schedule(int algorithm, weights, uint64_t picks, clients, uint64_t hold, uint64_t seed):
