@@ -43,7 +43,7 @@ cdef struct upstream_t:          # a connection to a member
     uint8_t connecting
     uint8_t reused               # carried an exchange before this one
     uint8_t answered             # a byte of the response came
-    uint8_t keep                 # may serve another exchange
+    uint8_t doubtful             # serves no other exchange
 
 cdef struct pipe_t:              # for splice (relay.pxd)
     pipe_t *next

@@ -225,8 +225,9 @@ cdef inline void request_begin(context_t *c, session_t *s, conn_event_f on_membe
     elif head.framing == HTTP1_LENGTH and held - head.length >= head.body_bytes:
         s.held = head.length + <uint32_t>head.body_bytes
         s.request_sent = 1
-    # An upgrade is offered only while the offer is still here to compare the answer with.
-    s.upgrade = head.upgrade and s.held > 0
+    # An upgrade is offered only while the offer is still here to compare the answer with; and without a body, since some
+    # servers (llhttp, and what builds on it) take what follows an upgrade's head for the other protocol's, or the next request.
+    s.upgrade = head.upgrade and s.held == head.length
     if s.upgrade:
         s.upgrade_offset = <uint32_t>(head.upgrade_protocol.data - conn_data(&s.client))
         s.upgrade_length = head.upgrade_protocol.length

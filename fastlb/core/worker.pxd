@@ -14,7 +14,6 @@ from fastlb.core.conn cimport (
 )
 from fastlb.core.context cimport EXTRA_BYTES, PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
-from fastlb.core.l7_match cimport l7_scratch_free, l7_scratch_init
 from fastlb.core.lifetime cimport listener_release, member_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_close, loop_find, loop_open, loop_register, loop_tell_time
 from fastlb.core.model cimport listener_t, member_t
@@ -97,12 +96,6 @@ cdef inline int worker_open(worker_t *w, uint32_t index, snapshots_t *snapshots,
         free(w.c.scratch)
         loop_close(&w.c.loop)
         return error
-    error = l7_scratch_init(&w.c.l7)
-    if error < 0:
-        close(w.wake.fd)
-        free(w.c.scratch)
-        loop_close(&w.c.loop)
-        return error
     slab_init(&w.c.sessions_slab, sizeof(session_t))
     slab_init(&w.c.upstreams_slab, sizeof(upstream_t))
     pthread_mutex_init(&w.mutex, NULL)
@@ -114,7 +107,6 @@ cdef inline void worker_close(worker_t *w) noexcept nogil:
     """After the thread has ended (or never began)."""
     close(w.wake.fd)
     pipes_dispose(&w.c)
-    l7_scratch_free(&w.c.l7)
     slab_dispose(&w.c.sessions_slab)
     slab_dispose(&w.c.upstreams_slab)
     free(w.c.scratch)

@@ -91,3 +91,20 @@ def test_interim_answers_without_end_are_a_broken_answer(balance, member):
         answer = conn.request()
         assert answer.status == 502
         assert len(answer.interim) <= 16
+
+
+@pytest.mark.workers(1)
+@pytest.mark.parametrize("framing", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_an_interim_answer_with_a_length_ends_the_trust_in_its_connection(balance, member, framing):
+    def script(conn: MemberConn):
+        conn.read_request()
+        conn.send(f"HTTP/1.1 100 Continue\r\n{framing}\r\n\r\n".encode() + response(b"first"))
+        conn.read_to_end()
+
+    one = member(in_turn(script, http(response(b"second"))))
+    with balance(one).client.connect() as conn:
+        answer = conn.request()
+        assert answer.body == b"first"
+        assert all(interim.framing == "none" for interim in answer.interim)
+        assert conn.request().body == b"second"
+    assert len(one.heads) == 2

@@ -74,3 +74,21 @@ def test_the_expectation_is_read_in_any_case(balance, member, value):
         conn.send(HEAD.replace(b"100-continue", value.encode()))
         assert conn.read_response_head().status == 100
         assert conn.send(b"body").read_response().status == 200
+
+
+@pytest.mark.workers(1)
+def test_a_member_that_answers_instead_of_asking_for_the_body_is_asked_no_more_on_that_connection(
+    balance, member
+):
+    # It may take the body, which it never asked for, for its next request.
+    one = member(http(http_echo))
+    client = balance(one).client
+    with client.connect() as conn:
+        assert conn.send(HEAD + b"body").read_response().body == b"body"
+        assert conn.request().status == 200
+    assert [message.connection for message in one.requests] == [0, 1]
+    asking = member(continue_100(http_echo))
+    with balance(asking).client.connect() as conn:
+        assert conn.send(HEAD + b"body").read_response().body == b"body"
+        assert conn.request().status == 200
+    assert [message.connection for message in asking.requests] == [0, 0]
