@@ -398,6 +398,7 @@ class Requests:
                 assert foreign or beyond_ascii(message.data), message
                 answer, rest = read_answer(rest, "GET", True)
                 assert answer.status == 400
+                closes = answer.closes  # it may have come before the request's end
                 continue
             assert theirs is None or message.facts() == theirs.facts()
             answer, rest = read_answer(rest, message.method, True)

@@ -496,14 +496,21 @@ def edited(draw, data):
     return data[:at] + draw(st.sampled_from([b"", *WORDS])) + data[at + span :]
 
 
+class Pieces(list):
+    """Bytes in pieces, shown so that one can read them."""
+
+    def __repr__(self):
+        return f"<{b''.join(self)!r} in pieces of {[len(piece) for piece in self]}>"
+
+
 @st.composite
 def pieces_of(draw, data):
     """The same in pieces, as TCP may deliver it."""
     if len(data) < 300 and draw(st.integers(0, 9)) == 0:
-        return [data[i : i + 1] for i in range(len(data))]
+        return Pieces(data[i : i + 1] for i in range(len(data)))
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=3)))
     parts = [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    return [part for part in parts if part]
+    return Pieces(part for part in parts if part)
 
 
 @st.composite
