@@ -20,6 +20,7 @@ from fastlb.engine import Engine
 from fastlb.errors import (
     BindError,
     ConfigError,
+    ConfigFileError,
     Conflict,
     CoreError,
     FastLBError,
@@ -57,6 +58,7 @@ __all__ = [
     "BindError",
     "ClientAuthentication",
     "ConfigError",
+    "ConfigFileError",
     "Conflict",
     "CoreError",
     "Engine",

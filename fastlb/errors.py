@@ -84,6 +84,24 @@ class UnknownField(ConfigError):
         return f"{self.field}: {self.allowed}"
 
 
+class ConfigFileError(FastLBError, ValueError):
+    """A configuration file that cannot be read, or something in it that is not allowed.
+
+    path: the file, as it was given, with line and column where the format tells them. problem: the place in the
+    document, the value, and what is allowed.
+    """
+
+    status = 400
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
 class NotFound(FastLBError, LookupError):
     """A name or an id that nothing has."""
 

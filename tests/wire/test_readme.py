@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from fastlb import config
+
 
 @pytest.fixture
 def block(root):
@@ -31,3 +33,13 @@ def test_python_block_runs_as_it_is(block, tmp_path):
 
 def test_python_block_is_about_thirty_lines(block):
     assert len([line for line in block.splitlines() if line.strip()]) <= 30
+
+
+def test_configuration_file_is_right_and_short(root, tmp_path):
+    (found,) = re.findall(r"```json\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "web.json"
+    file.write_text(found)
+    balancers = config.load(file)
+    config.check_startable(file, balancers)
+    assert [len(pool.members) for pool in balancers[0].pools] == [2]
+    assert len(found.splitlines()) <= 17
