@@ -14,6 +14,7 @@ from fastlb.core.conn cimport (
 )
 from fastlb.core.context cimport EXTRA_BYTES, PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
+from fastlb.core.l7_match cimport l7_scratch_free, l7_scratch_init
 from fastlb.core.lifetime cimport listener_release, member_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_close, loop_find, loop_open, loop_register, loop_tell_time
 from fastlb.core.model cimport listener_t, member_t
@@ -90,7 +91,11 @@ cdef inline int worker_open(worker_t *w, uint32_t index, snapshots_t *snapshots,
         return error
     w.wake.kind = CONN_WAKE
     w.wake.on_event = worker_on_wake
-    error = loop_register(&w.c.loop, w.wake.fd, EPOLLIN, &w.wake, &w.wake.tag)
+    error = l7_scratch_init(&w.c.l7)
+    if not error:
+        error = loop_register(&w.c.loop, w.wake.fd, EPOLLIN, &w.wake, &w.wake.tag)
+        if error:
+            l7_scratch_free(&w.c.l7)
     if error:
         close(w.wake.fd)
         free(w.c.scratch)
@@ -109,6 +114,7 @@ cdef inline void worker_close(worker_t *w) noexcept nogil:
     pipes_dispose(&w.c)
     slab_dispose(&w.c.sessions_slab)
     slab_dispose(&w.c.upstreams_slab)
+    l7_scratch_free(&w.c.l7)
     free(w.c.scratch)
     loop_close(&w.c.loop)
     pthread_mutex_destroy(&w.mutex)
