@@ -281,6 +281,14 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         hsts_max_age: int | None = None,
         hsts_include_subdomains: bool | None = False,
         hsts_preload: bool | None = False,
+        request_head_limit: int | None = 32_768,
+        request_field_limit: int | None = 100,
+        request_target_limit: int | None = 8_000,
+        timeout_client_head: int | None = 10_000,
+        timeout_client_idle: int | None = None,
+        request_body_rate_min: int | None = 0,
+        requests_per_connection: int | None = 0,
+        pipeline_limit: int | None = 16,
         admin_state_up: bool | None = True,
         tags: Iterable[str] | None = (),
     ) -> Listener:
@@ -289,6 +297,8 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         protocol_port: 1..65535, or 0 for any free port, which the attribute then tells. default_pool: a pool of
         this load balancer. connection_limit: clients at once; -1, 0 and None stand for 50,000. timeout_…:
         milliseconds; 0 stands for the default. allowed_cidrs: networks that may connect; None: everyone.
+        request_…, requests_per_connection, pipeline_limit, timeout_client_head, timeout_client_idle: limits of ours for
+        HTTP, which `Listener` describes.
 
         Raises ConfigError, Conflict when a listener has that port already, NotFound for an unknown pool; on a
         started load balancer also BindError and NotSupported. Then nothing has changed.

@@ -17,14 +17,9 @@ from fastlb.schema import (
     RetryPolicy,
     SessionPersistence,
     arguments,
-    given,
     relations,
 )
-from fastlb.schema.listener import (
-    TIMEOUT_CLIENT_DATA_MS,
-    TIMEOUT_MEMBER_CONNECT_MS,
-    TIMEOUT_MEMBER_DATA_MS,
-)
+from fastlb.schema.listener import TIMEOUT_MEMBER_CONNECT_MS
 from fastlb.stats import LISTENER_GAUGES, Stats, lasting, of_listener, total
 from fastlb.status import listener_status
 from fastlb.types import (
@@ -85,6 +80,35 @@ class Listener(NamedResource[ListenerSpec]):
     hsts_max_age = Field[int | None, int]("Seconds for Strict-Transport-Security; None: no such header.")
     hsts_include_subdomains = Field[bool, bool]("Needs hsts_max_age.")
     hsts_preload = Field[bool, bool]("Needs hsts_max_age.")
+    request_head_limit = Field[int, int](
+        "Ours, HTTP: bytes of a request's line and headers together, 1024..65535; above it the answer is 431. "
+        "None resets it to 32,768."
+    )
+    request_field_limit = Field[int, int](
+        "Ours, HTTP: header lines of a request, 1..100; above it the answer is 431. None resets it to 100."
+    )
+    request_target_limit = Field[int, int](
+        "Ours, HTTP: bytes of a request's target (path and query), 64..65535; above it the answer is 414. "
+        "None resets it to 8,000."
+    )
+    timeout_client_head = Field[int, int](
+        "Ours, HTTP: milliseconds from the first byte of a request's head to its last, whatever comes in between; then "
+        "the answer is 408. 0 stands for 10,000."
+    )
+    timeout_client_idle = Field[int | None, int](
+        "Ours, HTTP: milliseconds that a client may keep its connection open between two requests; then it is closed. "
+        "None and 0 stand for timeout_client_data."
+    )
+    request_body_rate_min = Field[int, int](
+        "Ours, HTTP: bytes a second that a request's body must come with; below it the answer is 408. 0: any rate."
+    )
+    requests_per_connection = Field[int, int](
+        "Ours, HTTP: requests on one client connection, which then is closed. 0: any number."
+    )
+    pipeline_limit = Field[int, int](
+        "Ours, HTTP: requests of a client, sent ahead, that are served before others have their turn, 1..1024. "
+        "None resets it to 16."
+    )
 
     def __init__(self, spec: ListenerSpec, balancer: "LoadBalancer") -> None:
         super().__init__(spec, balancer)
@@ -181,6 +205,14 @@ class Listener(NamedResource[ListenerSpec]):
         hsts_max_age: int | None | UnsetType = UNSET,
         hsts_include_subdomains: bool | None | UnsetType = UNSET,
         hsts_preload: bool | None | UnsetType = UNSET,
+        request_head_limit: int | None | UnsetType = UNSET,
+        request_field_limit: int | None | UnsetType = UNSET,
+        request_target_limit: int | None | UnsetType = UNSET,
+        timeout_client_head: int | None | UnsetType = UNSET,
+        timeout_client_idle: int | None | UnsetType = UNSET,
+        request_body_rate_min: int | None | UnsetType = UNSET,
+        requests_per_connection: int | None | UnsetType = UNSET,
+        pipeline_limit: int | None | UnsetType = UNSET,
         tags: Iterable[str] | None | UnsetType = UNSET,
     ) -> None:
         """Change some fields at once, under traffic; what is left out stays, None resets to the default.
@@ -188,34 +220,10 @@ class Listener(NamedResource[ListenerSpec]):
         Raises ConfigError, NotFound for an unknown pool, BindError when switching it on finds the port taken; and
         then nothing has changed.
         """
-        changes = given(
-            name=name,
-            description=description,
-            admin_state_up=admin_state_up,
-            connection_limit=connection_limit,
-            default_pool_id=default_pool_id,
-            default_tls_container_ref=default_tls_container_ref,
-            sni_container_refs=sni_container_refs,
-            insert_headers=insert_headers,
-            timeout_client_data=timeout_client_data,
-            timeout_member_connect=timeout_member_connect,
-            timeout_member_data=timeout_member_data,
-            timeout_tcp_inspect=timeout_tcp_inspect,
-            client_authentication=client_authentication,
-            client_ca_tls_container_ref=client_ca_tls_container_ref,
-            client_crl_container_ref=client_crl_container_ref,
-            allowed_cidrs=allowed_cidrs,
-            tls_ciphers=tls_ciphers,
-            tls_versions=tls_versions,
-            alpn_protocols=alpn_protocols,
-            hsts_max_age=hsts_max_age,
-            hsts_include_subdomains=hsts_include_subdomains,
-            hsts_preload=hsts_preload,
-            tags=tags,
-        )
-        if default_pool is not UNSET:
-            also = changes.get("default_pool_id")
-            changes["default_pool_id"] = pool_id_of(self._balancer, default_pool, also)
+        changes = arguments(locals())
+        if "default_pool" in changes:
+            pool = changes.pop("default_pool")
+            changes["default_pool_id"] = pool_id_of(self._balancer, pool, changes.get("default_pool_id"))
         self._update(changes)
 
     def delete(self) -> None:
@@ -337,24 +345,7 @@ class Listener(NamedResource[ListenerSpec]):
     def _configure(self, listener: _core.CoreListener, spec: ListenerSpec) -> None:
         pool = None if spec.default_pool_id is None else self._balancer._pools[spec.default_pool_id]._core
         listener.configure(
-            pool,
-            None,
-            {
-                "timeout_client_data_ms": spec.timeout_client_data or TIMEOUT_CLIENT_DATA_MS,
-                "timeout_member_connect_ms": spec.timeout_member_connect or TIMEOUT_MEMBER_CONNECT_MS,
-                "timeout_member_data_ms": spec.timeout_member_data or TIMEOUT_MEMBER_DATA_MS,
-                "timeout_head_ms": 10_000,
-                "timeout_idle_ms": spec.timeout_client_data or TIMEOUT_CLIENT_DATA_MS,
-                "head_bytes": 32_768,
-                "head_fields": 100,
-                "target_bytes": 8_000,
-                "body_rate_min": 0,
-                "requests_max": 0,
-                "pipeline_max": 16,
-                "connection_limit": spec.limit,
-            },
-            list(spec.allowed_cidrs or ()),
-            [],
+            pool, None, spec.numbers, list(spec.allowed_cidrs or ()), list(spec.inserted_headers)
         )
 
     def _close(self) -> None:

@@ -6,7 +6,6 @@ for service.
 
 from fastlb.errors import NotSupported, shown
 from fastlb.schema import HealthMonitorSpec, ListenerSpec, PoolSpec
-from fastlb.schema.listener import IGNORED_HEADERS
 from fastlb.types import MonitorType, Protocol
 
 LISTENERS = (Protocol.TCP, Protocol.HTTP, Protocol.HTTPS)
@@ -23,13 +22,6 @@ def _refuse(who: str, field: str, value: object, instead: str) -> None:
 def check_listener(spec: ListenerSpec, who: str) -> None:
     if spec.protocol not in LISTENERS:
         _refuse(who, "protocol", spec.protocol, f"there are {', '.join(LISTENERS)}")
-    on = [
-        header
-        for header, value in spec.insert_headers.items()
-        if value.lower() == "true" and header not in IGNORED_HEADERS
-    ]
-    if on:
-        _refuse(who, "insert_headers", on[0], "leave it out")
 
 
 def check_pool(spec: PoolSpec, who: str) -> None:

@@ -17,6 +17,11 @@ TIMEOUT_MEMBER_CONNECT_MS = 5_000
 TIMEOUT_MEMBER_DATA_MS = 50_000
 CONNECTION_LIMIT = 50_000
 """What -1, 0 and null stand for: Octavia has no unlimited listener."""
+REQUEST_HEAD_BYTES = 32_768
+REQUEST_FIELDS = 100
+REQUEST_TARGET_BYTES = 8_000
+TIMEOUT_CLIENT_HEAD_MS = 10_000
+PIPELINED_REQUESTS = 16
 
 FORWARDED_HEADERS = ("X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto")
 IGNORED_HEADERS = ("X-Forwarded-IP", "X-Client-IP", "X-Real-IP")
@@ -34,6 +39,7 @@ CERTIFICATE_HEADERS = (
 
 _limit = kinds.integer(-1, 2_147_483_647)
 _timeout = kinds.integer(0, 2_073_600_000)
+_count = kinds.integer(0, 2_147_483_647)
 _protocol = kinds.choice(
     Protocol,
     Protocol.TCP,
@@ -78,11 +84,59 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
     hsts_include_subdomains: Annotated[bool, Rule(kinds.boolean, null=False)] = False
     hsts_preload: Annotated[bool, Rule(kinds.boolean, null=False)] = False
 
+    # Ours.
+    request_head_limit: Annotated[
+        int, Rule(kinds.integer(1024, 65535), null=REQUEST_HEAD_BYTES, ours=True)
+    ] = REQUEST_HEAD_BYTES
+    request_field_limit: Annotated[int, Rule(kinds.integer(1, 100), null=REQUEST_FIELDS, ours=True)] = (
+        REQUEST_FIELDS
+    )
+    request_target_limit: Annotated[
+        int, Rule(kinds.integer(64, 65535), null=REQUEST_TARGET_BYTES, ours=True)
+    ] = REQUEST_TARGET_BYTES
+    timeout_client_head: Annotated[int, Rule(_timeout, null=TIMEOUT_CLIENT_HEAD_MS, ours=True)] = (
+        TIMEOUT_CLIENT_HEAD_MS
+    )
+    timeout_client_idle: Annotated[int | None, Rule(_timeout, null=None, ours=True)] = None
+    request_body_rate_min: Annotated[int, Rule(_count, null=0, ours=True)] = 0
+    requests_per_connection: Annotated[int, Rule(_count, null=0, ours=True)] = 0
+    pipeline_limit: Annotated[int, Rule(kinds.integer(1, 1024), null=PIPELINED_REQUESTS, ours=True)] = (
+        PIPELINED_REQUESTS
+    )
+
     @property
     def limit(self) -> int:
         """The connection limit in force."""
         limit = self.connection_limit
         return limit if limit is not None and limit > 0 else CONNECTION_LIMIT
+
+    @property
+    def inserted_headers(self) -> tuple[str, ...]:
+        """The headers that are switched on and have an effect."""
+        return tuple(
+            header
+            for header, value in self.insert_headers.items()
+            if value.lower() == "true" and header not in IGNORED_HEADERS
+        )
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Timeouts and limits in force, under the core's names."""
+        client_ms = self.timeout_client_data or TIMEOUT_CLIENT_DATA_MS
+        return {
+            "timeout_client_data_ms": client_ms,
+            "timeout_member_connect_ms": self.timeout_member_connect or TIMEOUT_MEMBER_CONNECT_MS,
+            "timeout_member_data_ms": self.timeout_member_data or TIMEOUT_MEMBER_DATA_MS,
+            "timeout_head_ms": self.timeout_client_head or TIMEOUT_CLIENT_HEAD_MS,
+            "timeout_idle_ms": self.timeout_client_idle or client_ms,
+            "head_bytes": self.request_head_limit,
+            "head_fields": self.request_field_limit,
+            "target_bytes": self.request_target_limit,
+            "body_rate_min": self.request_body_rate_min,
+            "requests_max": self.requests_per_connection,
+            "pipeline_max": self.pipeline_limit,
+            "connection_limit": self.limit,
+        }
 
     def settled(self, before: Self | None, changes: Mapping[str, Any]) -> Self:
         self._check_certificates(before)

@@ -87,6 +87,14 @@ DEFAULTS = {
         hsts_max_age=None,
         hsts_include_subdomains=False,
         hsts_preload=False,
+        request_head_limit=32768,
+        request_field_limit=100,
+        request_target_limit=8000,
+        timeout_client_head=10000,
+        timeout_client_idle=None,
+        request_body_rate_min=0,
+        requests_per_connection=0,
+        pipeline_limit=16,
     ),
     PoolSpec: dict(
         name="",
@@ -338,6 +346,18 @@ REFUSES = [
     (ListenerSpec, "alpn_protocols", ["h3"], "alpn_protocols[0]='h3': must be one of h2, http/1.1, http/1.0"),
     (ListenerSpec, "alpn_protocols", [], "must not be empty"),
     (ListenerSpec, "default_tls_container_ref", "x" * 256, "must have at most 255 characters"),
+    (ListenerSpec, "request_head_limit", 1023, "request_head_limit=1023: must be 1024..65535"),
+    (ListenerSpec, "request_head_limit", 65536, "request_head_limit=65536: must be 1024..65535"),
+    (ListenerSpec, "request_field_limit", 0, "request_field_limit=0: must be 1..100"),
+    (ListenerSpec, "request_field_limit", 101, "request_field_limit=101: must be 1..100"),
+    (ListenerSpec, "request_target_limit", 63, "request_target_limit=63: must be 64..65535"),
+    (ListenerSpec, "request_target_limit", 65536, "request_target_limit=65536: must be 64..65535"),
+    (ListenerSpec, "timeout_client_head", 2_073_600_001, "must be 0..2073600000"),
+    (ListenerSpec, "timeout_client_idle", -1, "timeout_client_idle=-1: must be 0..2073600000"),
+    (ListenerSpec, "request_body_rate_min", -1, "request_body_rate_min=-1: must be 0..2147483647"),
+    (ListenerSpec, "requests_per_connection", -1, "must be 0..2147483647"),
+    (ListenerSpec, "pipeline_limit", 0, "pipeline_limit=0: must be 1..1024"),
+    (ListenerSpec, "pipeline_limit", 1025, "pipeline_limit=1025: must be 1..1024"),
     (PoolSpec, "protocol", "TERMINATED_HTTPS", "must be one of TCP, HTTP, HTTPS, PROXY, PROXYV2, UDP, SCTP"),
     (PoolSpec, "protocol", "PROMETHEUS", "must be one of"),
     (PoolSpec, "lb_algorithm", "RANDOM", "must be one of ROUND_ROBIN, LEAST_CONNECTIONS, SOURCE_IP"),
@@ -458,6 +478,14 @@ NULL_IN_UPDATE = [
         False,
     ),
     (ListenerSpec, "hsts_preload", TLS | {"hsts_max_age": 1, "hsts_preload": True}, False),
+    (ListenerSpec, "request_head_limit", {"request_head_limit": 1024}, 32768),
+    (ListenerSpec, "request_field_limit", {"request_field_limit": 1}, 100),
+    (ListenerSpec, "request_target_limit", {"request_target_limit": 64}, 8000),
+    (ListenerSpec, "timeout_client_head", {"timeout_client_head": 1}, 10000),
+    (ListenerSpec, "timeout_client_idle", {"timeout_client_idle": 1}, None),
+    (ListenerSpec, "request_body_rate_min", {"request_body_rate_min": 1}, 0),
+    (ListenerSpec, "requests_per_connection", {"requests_per_connection": 1}, 0),
+    (ListenerSpec, "pipeline_limit", {"pipeline_limit": 1}, 16),
     (PoolSpec, "lb_algorithm", {}, ConfigError),
     (PoolSpec, "tls_enabled", {}, ConfigError),
     (PoolSpec, "session_persistence", {"session_persistence": {"type": "SOURCE_IP"}}, None),
@@ -621,6 +649,41 @@ def test_a_document_makes_the_same_again(kind):
     spec = make(kind, name="x", admin_state_up=False, tags=["a"])
     assert schema.create(kind, document(spec)) == spec
     assert schema.create(kind, document(make(kind))) == make(kind)
+
+
+def test_the_numbers_of_a_listener_are_those_in_force():
+    assert make(ListenerSpec).numbers == {
+        "timeout_client_data_ms": 50000,
+        "timeout_member_connect_ms": 5000,
+        "timeout_member_data_ms": 50000,
+        "timeout_head_ms": 10000,
+        "timeout_idle_ms": 50000,
+        "head_bytes": 32768,
+        "head_fields": 100,
+        "target_bytes": 8000,
+        "body_rate_min": 0,
+        "requests_max": 0,
+        "pipeline_max": 16,
+        "connection_limit": 50000,
+    }
+    zeros = ("client_data", "member_connect", "member_data", "client_head", "client_idle")
+    spec = make(ListenerSpec, **dict.fromkeys((f"timeout_{name}" for name in zeros), 0))
+    assert spec.numbers == make(ListenerSpec).numbers
+    assert make(ListenerSpec, timeout_client_data=7).numbers["timeout_idle_ms"] == 7
+    assert make(ListenerSpec, timeout_client_idle=9).numbers["timeout_idle_ms"] == 9
+
+
+def test_of_the_headers_those_that_are_on_and_have_an_effect_are_inserted():
+    headers = {
+        "X-Forwarded-For": "TRUE",
+        "X-Forwarded-Port": "yes",
+        "X-Forwarded-Proto": "true",
+        "X-Real-IP": "true",
+    }
+    assert make(ListenerSpec, insert_headers=headers).inserted_headers == (
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+    )
 
 
 def test_a_document_keeps_a_null_that_is_not_the_default():

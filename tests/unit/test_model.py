@@ -574,7 +574,6 @@ NOT_YET = [
     ({"protocol": "SCTP"}, "protocol='SCTP'"),
     ({"protocol": "PROMETHEUS"}, "protocol='PROMETHEUS'"),
     ({"protocol": "TERMINATED_HTTPS", "default_tls_container_ref": "x"}, "protocol='TERMINATED_HTTPS'"),
-    ({"protocol": "HTTP", "insert_headers": {"X-Forwarded-For": "TRUE"}}, "insert_headers='X-Forwarded-For'"),
 ]
 POOLS_NOT_YET = [
     ({"protocol": "PROXY"}, "protocol='PROXY'"),

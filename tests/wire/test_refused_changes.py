@@ -8,7 +8,6 @@ import pytest
 from fastlb import BindError, ConfigError, Conflict, NotSupported, StateError
 
 NOT_YET = [
-    ("listener", {"insert_headers": {"X-Forwarded-For": "true"}}),
     ("pool", {"tls_enabled": True}),
 ]
 
