@@ -314,7 +314,7 @@ cdef inline uint32_t http1_write_redirect(
     at = http1_put_number(out, at, status)
     out[at] = c' '
     at = http1_put_text(out, at + 1, http1_redirect_reason(status))
-    at = http1_put(out, at, b"\r\nContent-Length: 0\r\nLocation: ", 33)
+    at = http1_put(out, at, b"\r\nContent-Length: 0\r\nLocation: ", 31)
     at = http1_put(out, at, location.data, location.length)
     at = http1_put(out, at, rest.data, rest.length)
     at = http1_put(out, at, b"\r\n", 2)
