@@ -29,6 +29,7 @@ from fastlb.errors import (
     StateError,
     WaitTimeout,
 )
+from fastlb.l7 import L7Policy, L7Rule
 from fastlb.listener import Listener
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
@@ -41,6 +42,9 @@ from fastlb.types import (
     AlpnProtocol,
     ClientAuthentication,
     HttpMethod,
+    L7CompareType,
+    L7PolicyAction,
+    L7RuleType,
     MonitorType,
     OperatingStatus,
     PersistenceType,
@@ -65,6 +69,11 @@ __all__ = [
     "FastLBError",
     "HealthMonitor",
     "HttpMethod",
+    "L7CompareType",
+    "L7Policy",
+    "L7PolicyAction",
+    "L7Rule",
+    "L7RuleType",
     "Listener",
     "LoadBalancer",
     "Member",

@@ -535,7 +535,9 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         pools = self.pools
         often = Counter(pool.name for pool in pools)
         return {
-            pool.id: pool.name if often[pool.name] == 1 and (pool.name or not pool._listeners) else pool.id
+            pool.id: pool.name
+            if often[pool.name] == 1 and (pool.name or not (pool._listeners or pool._policies))
+            else pool.id
             for pool in pools
         }
 
@@ -547,7 +549,10 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
             objects[pool] = None
             if pool.health_monitor is not None:
                 objects[pool.health_monitor] = None
-        objects.update(dict.fromkeys(self.listeners))
+        for listener in self.listeners:
+            for policy in listener.l7policies:
+                objects.update(dict.fromkeys((*policy.rules, policy)))
+            objects[listener] = None
         objects[self] = None
         return objects
 
@@ -683,8 +688,8 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         objects: list[object] = [*self._ghosts]
         self._ghosts, self._core = [], None
         for listener in self.listeners:
-            objects += [listener._core, *listener._retired]
-            listener._core, listener._retired = None, []
+            objects += [listener._core, listener._program, *listener._retired]
+            listener._core, listener._program, listener._retired = None, None, []
         for pool in self.pools:
             members = (*pool.members, *pool._ghosts)
             objects += [pool._core, *(member._core for member in members)]

@@ -5,6 +5,7 @@ A pool is defined once, at the load balancer or under a listener, and may be ref
 elsewhere, before or after. Everything is checked by the same calls that create the objects one by one.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,7 @@ def dump(balancer: "LoadBalancer") -> dict[str, Any]:
 def status_tree(balancer: "LoadBalancer") -> dict[str, Any]:
     with balancer._lock:
         listeners = [
-            _head(listener)
-            | {"pools": [] if listener.default_pool is None else [_pool_tree(listener.default_pool)]}
+            _head(listener) | {"pools": [_pool_tree(pool) for pool in listener._pools_in_use()]}
             for listener in balancer.listeners
         ]
         return {"statuses": {"loadbalancer": _head(balancer) | {"listeners": listeners}}}
@@ -62,64 +62,78 @@ def load(
     balancer: "LoadBalancer", document: Mapping[str, Any], *, engine: "Engine | None", coerce: bool
 ) -> None:
     """Describe a new load balancer, an instance without state, from a document."""
-    body = dict(_mapping("document", document))
+    body = dict(kinds.mapping("document", document))
     if "loadbalancer" in body:
         others = [key for key in body if key != "loadbalancer"]
         if others:
             raise UnknownField(str(others[0]), 'no such field beside "loadbalancer"')
-        body = dict(_mapping("loadbalancer", body["loadbalancer"]))
+        body = dict(kinds.mapping("loadbalancer", body["loadbalancer"]))
     listeners = _mappings("listeners", body.pop("listeners", None))
     pools = _mappings("pools", body.pop("pools", None))
+    policies = [
+        _mappings(f"{path}l7policies", listener.pop("l7policies", None)) for path, listener in listeners
+    ]
     balancer._describe(body, engine, coerce=coerce)
-    named = _define_pools(balancer, listeners, pools, coerce)
+    references = _References(pools)
     for path, listener in listeners:
-        policies = listener.pop("l7policies", None)
-        if policies:
-            raise NotSupported(
-                f"{path}l7policies: this version of fastlb has no L7 policies yet; leave them out"
-            )
-        default = listener.pop("default_pool", None)
-        if default is not None:
-            if listener.get("default_pool_id") is not None:
-                raise ConfigError(
-                    f"{path}default_pool_id",
-                    listener["default_pool_id"],
-                    "must not be given beside default_pool",
-                )
-            listener["default_pool_id"] = named[default["name"]].id
+        references.take(path, listener, "default_pool")
+    for path, policy in itertools.chain.from_iterable(policies):
+        if policy.get("redirect_pool_id") is not None:
+            raise UnknownField(f"{path}redirect_pool_id", "no such field here; give redirect_pool")
+        references.take(path, policy, "redirect_pool")
+    references.resolve(_define_pools(balancer, references.definitions, coerce))
+    for (path, values), l7policies in zip(listeners, policies, strict=True):
         with _Place(path):
-            balancer._add_listener(listener, coerce=coerce, path=path)
+            made = balancer._add_listener(values, coerce=coerce, path=path)
+        made._add_policies(l7policies, coerce=coerce)
 
 
-def _define_pools(
-    balancer: "LoadBalancer",
-    listeners: list[tuple[str, dict[str, Any]]],
-    pools: list[tuple[str, dict[str, Any]]],
-    coerce: bool,
-) -> "dict[str, Pool]":
-    """Create every pool that is defined anywhere; answer them by name."""
-    definitions = list(pools)
-    references = []
-    for path, listener in listeners:
-        default = listener.get("default_pool")
-        if default is None:
-            continue
-        where = f"{path}default_pool"
-        default = listener["default_pool"] = dict(_mapping(where, default))
-        if not default.get("name"):
+class _References:
+    """Where a document names a pool or defines one in place."""
+
+    def __init__(self, definitions: list[tuple[str, dict[str, Any]]]) -> None:
+        self.definitions = list(definitions)
+        self._names: list[tuple[str, dict[str, Any], str, str]] = []
+
+    def take(self, path: str, owner: dict[str, Any], field: str) -> None:
+        """The pool that `owner` has in `field`; its id takes that place when it is resolved."""
+        given = owner.pop(field, None)
+        if given is None:
+            return
+        where = f"{path}{field}"
+        pool = dict(kinds.mapping(where, given))
+        if owner.get(f"{field}_id") is not None:
+            raise ConfigError(f"{where}_id", owner[f"{field}_id"], f"must not be given beside {field}")
+        if not isinstance(pool.get("name") or None, str):
             raise ConfigError(
                 f"{where}.name",
-                default.get("name"),
+                pool.get("name"),
                 "must be given",
                 fault="Pools must be named when creating a fully populated loadbalancer.",
             )
-        if default.keys() == {"name"}:
-            references.append((where, default["name"]))
-        else:
-            definitions.append((f"{where}.", default))
+        if pool.keys() != {"name"}:
+            self.definitions.append((f"{where}.", pool))
+        self._names.append((where, owner, field, pool["name"]))
+
+    def resolve(self, pools: "Mapping[str, Pool]") -> None:
+        for where, owner, field, name in self._names:
+            if name not in pools:
+                raise ConfigError(
+                    f"{where}.name",
+                    name,
+                    "must be the name of a pool that the document defines",
+                    fault=f"Pool '{name}' was referenced but no full definition was found.",
+                )
+            owner[f"{field}_id"] = pools[name].id
+
+
+def _define_pools(
+    balancer: "LoadBalancer", definitions: list[tuple[str, dict[str, Any]]], coerce: bool
+) -> "dict[str, Pool]":
+    """Create every pool that is defined anywhere; answer them by name."""
     named: dict[str, Pool] = {}
-    for path, values in definitions:
-        values = dict(values)
+    for path, given in definitions:
+        values = dict(given)
         members = _mappings(f"{path}members", values.pop("members", None))
         monitor = values.pop("healthmonitor", None)
         pool = balancer._add_pool(values, coerce=coerce, path=path)
@@ -136,15 +150,7 @@ def _define_pools(
         if monitor is not None:
             where = f"{path}healthmonitor"
             with _Place(f"{where}."):
-                pool._add_monitor(_mapping(where, monitor), coerce=coerce, path=f"{where}.")
-    for where, name in references:
-        if name not in named:
-            raise ConfigError(
-                f"{where}.name",
-                name,
-                "must be the name of a pool that the document defines",
-                fault=f"Pool '{name}' was referenced but no full definition was found.",
-            )
+                pool._add_monitor(kinds.mapping(where, monitor), coerce=coerce, path=f"{where}.")
     return named
 
 
@@ -162,17 +168,6 @@ class _Place:
             error.args = (f"{self.path.rstrip('.')}: {error.args[0]}", *error.args[1:])
 
 
-def _mapping(where: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        kinds.refuse(where, value, "must be a mapping of fields to values", "Value must be an object")
-    return value
-
-
 def _mappings(where: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
     """The elements of a list of objects, each with its place; null is an empty list."""
-    if value is None:
-        return []
-    return [
-        (f"{where}[{at}].", dict(_mapping(f"{where}[{at}]", element)))
-        for at, element in enumerate(kinds.items(where, value, "mappings"))
-    ]
+    return [] if value is None else kinds.mappings(where, value)

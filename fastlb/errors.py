@@ -17,10 +17,14 @@ class FastLBError(Exception):
     status = 500
     """The HTTP status with which Octavia's API answers such a case."""
 
+    def __init__(self, *args: object, fault: str | None = None) -> None:
+        super().__init__(*args)
+        self._fault = fault
+
     @property
     def fault(self) -> str:
         """The message in the words of Octavia's API (`faultstring`)."""
-        return str(self)
+        return self._fault if self._fault is not None else str(self)
 
 
 class ConfigError(FastLBError, ValueError):
@@ -35,11 +39,10 @@ class ConfigError(FastLBError, ValueError):
     status = 400
 
     def __init__(self, field: str, value: Any, allowed: str, *, fault: str | None = None) -> None:
-        super().__init__(field, value, allowed)
+        super().__init__(field, value, allowed, fault=fault)
         self.field = field
         self.value = value
         self.allowed = allowed
-        self._fault = fault
 
     def __str__(self) -> str:
         return f"{self.field}={shown(self.value)}: {self.allowed}"
@@ -115,7 +118,7 @@ class Conflict(FastLBError):
 
 
 class NotSupported(FastLBError, NotImplementedError):
-    """Octavia has it, it was checked and stored, and this version of fastlb does not forward it yet."""
+    """Octavia has it and this version of fastlb does not forward it yet, or its data plane does not have it either."""
 
     status = 501
 

@@ -2,23 +2,28 @@
 """Listener: the port that takes clients, and its limits."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
 from fastlb import _core, schema, support
 from fastlb.errors import BindError, Conflict, NotFound, shown
+from fastlb.l7 import L7Policy, L7PolicyFields, L7Rule, L7RuleFields, Row, compiled, row_of, used_pool_id
 from fastlb.pool import Pool, pool_id_of
-from fastlb.resource import Field, Fixed, NamedResource
+from fastlb.resource import Field, Fixed, NamedResource, find
 from fastlb.schema import (
+    L7PolicySpec,
+    L7RuleSpec,
     ListenerSpec,
     OutlierDetection,
     RetryPolicy,
     SessionPersistence,
     arguments,
+    kinds,
     relations,
 )
+from fastlb.schema.l7 import RULES_AT_MOST
 from fastlb.schema.listener import TIMEOUT_MEMBER_CONNECT_MS
 from fastlb.stats import LISTENER_GAUGES, Stats, lasting, of_listener, total
 from fastlb.status import listener_status
@@ -26,6 +31,7 @@ from fastlb.types import (
     Algorithm,
     AlpnProtocol,
     ClientAuthentication,
+    L7PolicyAction,
     OperatingStatus,
     Protocol,
     ProvisioningStatus,
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
 class Listener(NamedResource[ListenerSpec]):
     """A port of the load balancer's addresses, and where what arrives there goes. Made by `create_listener`."""
 
-    __slots__ = ("_core", "_failed", "_open_port", "_past", "_retired")
+    __slots__ = ("_core", "_failed", "_open_port", "_past", "_policies", "_program", "_retired", "_rows")
 
     LABEL = "Listener"
 
@@ -119,6 +125,10 @@ class Listener(NamedResource[ListenerSpec]):
         self._past: Counter[str] = Counter()
         # Closed in the core while connections of theirs were under way: they still count.
         self._retired: list[_core.CoreListener] = []
+        self._policies: list[L7Policy] = []
+        # What the policies come to, and the data plane's program for it, made when it is needed.
+        self._rows: list[Row] = []
+        self._program: _core.CorePolicies | None = None
 
     @property
     def protocol_port(self) -> int:
@@ -143,6 +153,15 @@ class Listener(NamedResource[ListenerSpec]):
     @default_pool_id.setter
     def default_pool_id(self, pool_id: str | None) -> None:
         self._update({"default_pool_id": pool_id})
+
+    @property
+    def l7policies(self) -> tuple[L7Policy, ...]:
+        """Its L7 policies, by position."""
+        return tuple(self._policies)
+
+    def find_l7policy(self, key: str) -> L7Policy:
+        """The L7 policy with this id or name. Raises NotFound."""
+        return find("L7 policy", self._who(), self._policies, key)
 
     @property
     def stats(self) -> Stats:
@@ -178,6 +197,40 @@ class Listener(NamedResource[ListenerSpec]):
         The arguments are those of `LoadBalancer.create_pool`. Raises Conflict when there is a default pool already.
         """
         return self._balancer._add_pool(arguments(locals()), listener=self)
+
+    def create_l7policy(
+        self,
+        *,
+        action: L7PolicyAction | str,
+        redirect_pool: Pool | None = None,
+        redirect_pool_id: str | None = None,
+        redirect_url: str | None = None,
+        redirect_prefix: str | None = None,
+        redirect_http_code: int | None = None,
+        position: int | None = None,
+        name: str | None = "",
+        description: str | None = "",
+        admin_state_up: bool | None = True,
+        tags: Iterable[str] | None = (),
+        rules: Iterable[L7RuleFields] = (),
+    ) -> L7Policy:
+        """Have some requests of an HTTP listener answered or sent elsewhere: those that match all rules of the policy.
+
+        action: REJECT (403), REDIRECT_TO_POOL (with redirect_pool), REDIRECT_TO_URL (with redirect_url, the Location),
+        REDIRECT_PREFIX (with redirect_prefix, before the request's path and query). redirect_http_code: 301, 302, 303,
+        307 or 308; None: 302. position: its place among the policies, from 1; None: the last. rules: mappings of
+        `create_rule`'s arguments, in force at once with the policy; `create_rule` adds them one by one.
+
+        Raises ConfigError, NotFound for an unknown pool, NotSupported on a TCP, HTTPS, UDP or SCTP listener.
+        """
+        return self._add_policies([("", arguments(locals()))])[0]
+
+    def create_l7policies(self, l7policies: Iterable[L7PolicyFields]) -> list[L7Policy]:
+        """Add many L7 policies as one change: each a mapping of `create_l7policy`'s arguments, in this order.
+
+        All of them or, when one is refused, none; the message says which (`l7policies[2].rules[0].value`).
+        """
+        return self._add_policies(kinds.mappings("l7policies", l7policies))
 
     def update(
         self,
@@ -227,28 +280,33 @@ class Listener(NamedResource[ListenerSpec]):
         self._update(changes)
 
     def delete(self) -> None:
-        """Close its port; connections under way finish, and its pool stays on the load balancer."""
+        """Close its port and delete its L7 policies; connections under way finish, and its pools stay on the load
+        balancer."""
         with self._balancer._lock:
             self._check_usable()
-            pool = self.default_pool
-            if pool is not None:
+            pools = self._pools_in_use()
+            for pool in pools:
                 pool._remember()
             self._close()
             self._link(self._spec.default_pool_id, None)
+            self._set_policies([], dict.fromkeys(self._policies))
             self._deleted = True
             del self._balancer._listeners[self._id]
             # Its connections are not over yet: the load balancer goes on counting them.
             self._balancer._inherit(self)
-            if pool is not None:
+            for pool in pools:
                 pool._sync_monitor()
             self._balancer._note(None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The listener as Octavia's fully-populated create has it, its default pool by name."""
+        """The listener with its L7 policies as Octavia's fully-populated create has it, its pools by name."""
         body = super().to_dict()
+        names = self._balancer._pool_names()
         pool_id = body.pop("default_pool_id", None)
         if pool_id is not None:
-            body["default_pool"] = {"name": self._balancer._pool_names()[pool_id]}
+            body["default_pool"] = {"name": names[pool_id]}
+        if self._policies:
+            body["l7policies"] = [policy._document(names) for policy in self._policies]
         return body
 
     # Changes.
@@ -264,11 +322,9 @@ class Listener(NamedResource[ListenerSpec]):
             moved = before.default_pool_id != spec.default_pool_id
             switched = before.admin_state_up != spec.admin_state_up
             timed = before.timeout_member_connect != spec.timeout_member_connect
-            pools = [
-                balancer._pools[pool_id]
-                for pool_id in dict.fromkeys((before.default_pool_id, spec.default_pool_id))
-                if pool_id is not None
-            ]
+            pools = self._pools_in_use()
+            if moved and spec.default_pool_id is not None:
+                pools[balancer._pools[spec.default_pool_id]] = None
             if moved or switched:
                 for pool in pools:
                     pool._remember()
@@ -278,7 +334,7 @@ class Listener(NamedResource[ListenerSpec]):
                 elif self._core is None:
                     self._open(spec)
                 else:
-                    self._configure(self._core, spec)
+                    self._configure(self._core, spec, self._program)
             self._spec = spec
             if moved:
                 self._link(before.default_pool_id, spec.default_pool_id)
@@ -322,6 +378,119 @@ class Listener(NamedResource[ListenerSpec]):
         if after is not None:
             pools[after]._listeners[self._id] = self
 
+    # L7 policies.
+
+    def _pools_in_use(self) -> dict[Pool, None]:
+        """The pools whose listener it is: its default pool, and those that its policies redirect to."""
+        pools = self._balancer._pools
+        used = [self._spec.default_pool_id, *(policy._used_pool_id() for policy in self._policies)]
+        return {pools[pool_id]: None for pool_id in used if pool_id is not None}
+
+    def _check_redirect(self, pool_id: str, path: str = "") -> None:
+        """May a policy of this listener redirect to that pool?"""
+        pool = self._balancer._pools.get(pool_id)
+        if pool is None:
+            raise NotFound(
+                f"{path}redirect_pool_id={shown(pool_id)}: no such pool on {self._balancer._who()}",
+                fault=f"Pool {pool_id} not found.",
+            )
+        relations.check_pool_on_listener(
+            self._spec.protocol, pool._spec.protocol, field=f"{path}redirect_pool_id"
+        )
+
+    def _add_policies(
+        self, rows: Sequence[tuple[str, Mapping[str, Any]]], *, coerce: bool = False
+    ) -> list[L7Policy]:
+        described = [self._describe_policy(values, coerce, path) for path, values in rows]
+        with self._balancer._lock:
+            self._check_usable()
+            order = list(self._policies)
+            new: dict[L7Policy, tuple[L7PolicySpec, dict[str, L7Rule]]] = {}
+            for (path, _), (spec, pool_id, rules) in zip(rows, described, strict=True):
+                relations.check_policy_on_listener(self._spec.protocol, path)
+                if pool_id is not None:
+                    self._check_redirect(str(pool_id), path)
+                policy = L7Policy(spec, self)
+                made = [L7Rule(rule, policy) for rule in rules]
+                new[policy] = (policy._spec, {rule.id: rule for rule in made})
+                order.insert(len(order) if spec.position is None else spec.position - 1, policy)
+            self._set_policies(order, new)
+            self._balancer._note(None)
+            return list(new)
+
+    def _describe_policy(
+        self, values: Mapping[str, Any], coerce: bool, path: str
+    ) -> tuple[L7PolicySpec, str | None, list[L7RuleSpec]]:
+        """What is asked for, by itself: the policy, the pool that was named (even if nothing goes there), the rules."""
+        fields = dict(values)
+        if "redirect_pool" in fields:
+            pool, also = fields.pop("redirect_pool"), fields.get("redirect_pool_id")
+            fields["redirect_pool_id"] = pool_id_of(self._balancer, pool, also, field=f"{path}redirect_pool")
+        rules = kinds.mappings(f"{path}rules", fields.pop("rules", None) or ())
+        spec = schema.create(L7PolicySpec, fields, coerce=coerce, path=path)
+        if len(rules) > RULES_AT_MOST:
+            raise Conflict(
+                f"{path}rules: {len(rules)} of them; a policy has {RULES_AT_MOST} at most",
+                fault="Too many rules on L7 policy",
+            )
+        return (
+            spec,
+            fields.get("redirect_pool_id"),
+            [schema.create(L7RuleSpec, rule, coerce=coerce, path=where) for where, rule in rules],
+        )
+
+    def _drop_policy(self, policy: L7Policy) -> None:
+        self._set_policies([one for one in self._policies if one is not policy], {policy: None})
+        self._balancer._note(None)
+
+    def _change_policy(
+        self, policy: L7Policy, spec: L7PolicySpec, rules: dict[str, L7Rule], position: int | None = None
+    ) -> None:
+        order = self._policies
+        if position is not None:
+            order = [one for one in order if one is not policy]
+            order.insert(position - 1, policy)
+        self._set_policies(order, {policy: (spec, rules)})
+
+    def _set_policies(
+        self,
+        order: list[L7Policy],
+        changed: Mapping[L7Policy, tuple[L7PolicySpec, dict[str, L7Rule]] | None],
+    ) -> None:
+        """Have these policies in this order, some of them new or changed, and without those that have become None."""
+        pools: dict[Pool, None] = {}
+        for policy, after in changed.items():
+            was, now = policy._used_pool_id(), None if after is None else used_pool_id(*after)
+            if was != now:
+                pools |= {self._balancer._pools[pool_id]: None for pool_id in (was, now) if pool_id}
+        for pool in pools:
+            pool._remember()
+        rows = {
+            policy: None if after is None else row_of(after[0], after[1].values())
+            for policy, after in changed.items()
+        }
+        self._publish([row for one in order if (row := rows.get(one, one._row)) is not None])
+        for policy, after in changed.items():
+            policy._become(after, rows[policy])
+        self._policies = order
+        for position, policy in enumerate(order, 1):
+            policy._position = position
+        for pool in pools:
+            pool._sync_monitor()
+
+    def _publish(self, rows: list[Row]) -> None:
+        """Have the data plane go by these rows. Without a port they wait for one."""
+        if rows == self._rows:
+            return
+        program = None
+        if self._core is not None:
+            program = self._compile(rows)
+            self._configure(self._core, self._spec, program)
+        self._rows, self._program = rows, program
+
+    def _compile(self, rows: list[Row]) -> _core.CorePolicies | None:
+        return compiled(self._balancer._core_in_use(), rows, self._balancer._pools)
+
     # The data plane.
 
     def _open(self, spec: ListenerSpec) -> None:
@@ -331,7 +500,9 @@ class Listener(NamedResource[ListenerSpec]):
         listener = _core.CoreListener(
             balancer._core_in_use(), spec.protocol is Protocol.HTTP, list(balancer.vips), port
         )
-        self._configure(listener, spec)
+        if self._program is None:
+            self._program = self._compile(self._rows)
+        self._configure(listener, spec, self._program)
         try:
             self._open_port = listener.open()
         except OSError as error:
@@ -342,10 +513,12 @@ class Listener(NamedResource[ListenerSpec]):
             raise BindError(error.errno or 0, error.strerror or str(error), address, port) from error
         self._core = listener
 
-    def _configure(self, listener: _core.CoreListener, spec: ListenerSpec) -> None:
+    def _configure(
+        self, listener: _core.CoreListener, spec: ListenerSpec, program: _core.CorePolicies | None
+    ) -> None:
         pool = None if spec.default_pool_id is None else self._balancer._pools[spec.default_pool_id]._core
         listener.configure(
-            pool, None, spec.numbers, list(spec.allowed_cidrs or ()), list(spec.inserted_headers)
+            pool, program, spec.numbers, list(spec.allowed_cidrs or ()), list(spec.inserted_headers)
         )
 
     def _close(self) -> None:
@@ -368,6 +541,7 @@ class Listener(NamedResource[ListenerSpec]):
             self._past.update(lasting(of_listener(listener), LISTENER_GAUGES))
         self._retired.clear()
         self._open_port = 0
+        self._program = None
 
     def _figures(self) -> Counter[str]:
         core = self._core
@@ -395,7 +569,10 @@ class Listener(NamedResource[ListenerSpec]):
         return ProvisioningStatus.ERROR if self._failed else super()._provisioning_status()
 
     def _relations(self) -> dict[str, Any]:
-        return {"loadbalancers": [{"id": self._balancer.id}], "l7policies": []}
+        return {
+            "loadbalancers": [{"id": self._balancer.id}],
+            "l7policies": [{"id": policy.id} for policy in self._policies],
+        }
 
     def _who(self) -> str:
         return self._named("listener")

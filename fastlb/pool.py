@@ -38,6 +38,7 @@ from fastlb.types import (
 
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
+    from fastlb.l7 import L7Policy
     from fastlb.listener import Listener
 
 __all__ = ["MemberFields", "OutlierDetection", "Pool", "RetryPolicy", "SessionPersistence"]
@@ -70,7 +71,17 @@ class Pool(NamedResource[PoolSpec]):
     serve several listeners of its load balancer.
     """
 
-    __slots__ = ("_addresses", "_core", "_ghosts", "_listeners", "_members", "_monitor", "_past", "_probing")
+    __slots__ = (
+        "_addresses",
+        "_core",
+        "_ghosts",
+        "_listeners",
+        "_members",
+        "_monitor",
+        "_past",
+        "_policies",
+        "_probing",
+    )
 
     LABEL = "Pool"
 
@@ -116,7 +127,8 @@ class Pool(NamedResource[PoolSpec]):
         self._members: dict[str, Member] = {}
         self._addresses: dict[tuple[str, int], Member] = {}
         self._monitor: HealthMonitor | None = None
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, Listener] = {}  # whose default pool it is
+        self._policies: dict[str, L7Policy] = {}
         self._core: _core.CorePool | None = None
         # Figures of deleted members, and those of them that still have sessions.
         self._past: Counter[str] = Counter()
@@ -126,8 +138,14 @@ class Pool(NamedResource[PoolSpec]):
 
     @property
     def listeners(self) -> tuple["Listener", ...]:
-        """The listeners whose default pool it is."""
-        return tuple(self._listeners.values())
+        """The listeners whose default pool it is, and those that have an enabled L7 policy with a rule to it."""
+        policies = [one.listener for one in self.l7policies if one._used_pool_id()]
+        return tuple(dict.fromkeys((*self._listeners.values(), *policies)))
+
+    @property
+    def l7policies(self) -> tuple["L7Policy", ...]:
+        """The L7 policies that redirect to it, in force or not."""
+        return tuple(self._policies.values())
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -256,9 +274,17 @@ class Pool(NamedResource[PoolSpec]):
         self._update(arguments(locals()))
 
     def delete(self) -> None:
-        """Remove it with its members and its monitor; listeners that use it have no default pool from then on."""
+        """Remove it with its members and its monitor; listeners that use it have no default pool from then on.
+
+        Raises Conflict while an L7 policy redirects to it.
+        """
         with self._balancer._lock:
             self._check_usable()
+            for policy in self.l7policies:
+                raise Conflict(
+                    f"{self._who()}: is in use by {policy._who()} of {policy.listener._who()}",
+                    fault=f"Pool {self._id} is in use by L7 policy {policy.id}",
+                )
             for listener in self.listeners:
                 listener._update({"default_pool_id": None})
             self._close()
@@ -443,7 +469,13 @@ class Pool(NamedResource[PoolSpec]):
             self._spec.admin_state_up
             and balancer._running()
             and balancer._spec.admin_state_up
-            and any(listener._spec.admin_state_up for listener in self.listeners)
+            and self._in_use()
+        )
+
+    def _in_use(self) -> bool:
+        """Does an enabled listener send clients here?"""
+        return any(listener._spec.admin_state_up for listener in self._listeners.values()) or any(
+            policy.listener._spec.admin_state_up for policy in self.l7policies if policy._used_pool_id()
         )
 
     def _monitor_enabled(self) -> bool:
@@ -543,16 +575,16 @@ def _native_conf(spec: PoolSpec) -> dict[str, Any]:
     }
 
 
-def pool_id_of(balancer: "LoadBalancer", pool: "Pool | None", pool_id: str | None) -> str | None:
+def pool_id_of(
+    balancer: "LoadBalancer", pool: "Pool | None", pool_id: str | None, *, field: str = "default_pool"
+) -> str | None:
     """The id behind the arguments default_pool and default_pool_id, checked to be of this load balancer."""
     if pool is not None:
         if not isinstance(pool, Pool):
-            raise ConfigError("default_pool", pool, "must be a Pool of this load balancer")
+            raise ConfigError(field, pool, "must be a Pool of this load balancer")
         if pool_id is not None and pool_id != pool.id:
-            raise ConfigError(
-                "default_pool_id", pool_id, "must be the id of default_pool when both are given"
-            )
+            raise ConfigError(f"{field}_id", pool_id, f"must be the id of {field} when both are given")
         if pool._balancer is not balancer or pool._deleted:
-            raise NotFound(f"default_pool={shown(pool.name or pool.id)}: must be a pool of {balancer._who()}")
+            raise NotFound(f"{field}={shown(pool.name or pool.id)}: must be a pool of {balancer._who()}")
         return pool.id
     return pool_id

@@ -83,6 +83,48 @@ class RetryOn(StrEnum):
     STATUS_504 = "504"
 
 
+class L7PolicyAction(StrEnum):
+    """What becomes of a request that an L7 policy matches."""
+
+    REJECT = "REJECT"
+    """403."""
+    REDIRECT_TO_URL = "REDIRECT_TO_URL"
+    """A redirect to the URL as it stands."""
+    REDIRECT_TO_POOL = "REDIRECT_TO_POOL"
+    """To the members of another pool."""
+    REDIRECT_PREFIX = "REDIRECT_PREFIX"
+    """A redirect to the request's path and query behind a prefix."""
+
+
+class L7RuleType(StrEnum):
+    """What of a request an L7 rule looks at."""
+
+    HOST_NAME = "HOST_NAME"
+    """The Host header as sent, port included; letters match in any case."""
+    PATH = "PATH"
+    """The path without the query, not decoded."""
+    FILE_TYPE = "FILE_TYPE"
+    """The end of the path."""
+    HEADER = "HEADER"
+    """Each value, between commas, of each header with the key's name."""
+    COOKIE = "COOKIE"
+    """The value of the cookie with the key's name."""
+    SSL_CONN_HAS_CERT = "SSL_CONN_HAS_CERT"
+    SSL_VERIFY_RESULT = "SSL_VERIFY_RESULT"
+    SSL_DN_FIELD = "SSL_DN_FIELD"
+
+
+class L7CompareType(StrEnum):
+    """How an L7 rule compares what it looks at with its value."""
+
+    REGEX = "REGEX"
+    """A PCRE2 regular expression, found anywhere."""
+    STARTS_WITH = "STARTS_WITH"
+    ENDS_WITH = "ENDS_WITH"
+    CONTAINS = "CONTAINS"
+    EQUAL_TO = "EQUAL_TO"
+
+
 class ClientAuthentication(StrEnum):
     """Whether a TLS listener asks for client certificates."""
 

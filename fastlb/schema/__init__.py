@@ -11,6 +11,7 @@ takes what Octavia's API takes (`"80"` for 80, `"yes"` for true) and only what i
 
 from fastlb.schema.field import Spec, arguments, create, given, plain, update
 from fastlb.schema.health_monitor import HealthMonitorSpec
+from fastlb.schema.l7 import L7PolicySpec, L7RuleSpec
 from fastlb.schema.listener import ListenerSpec
 from fastlb.schema.load_balancer import AdditionalVip, LoadBalancerSpec
 from fastlb.schema.member import MemberSpec
@@ -20,6 +21,8 @@ from fastlb.schema.resilience import OutlierDetection, RetryPolicy
 __all__ = [
     "AdditionalVip",
     "HealthMonitorSpec",
+    "L7PolicySpec",
+    "L7RuleSpec",
     "ListenerSpec",
     "LoadBalancerSpec",
     "MemberSpec",

@@ -180,6 +180,21 @@ def items(field: str, value: Any, of: str) -> list[Any]:
     return list(value)
 
 
+def mapping(field: str, value: Any) -> Mapping[str, Any]:
+    """An object of fields and values."""
+    if not isinstance(value, Mapping):
+        refuse(field, value, "must be a mapping of fields to values", "Value must be an object")
+    return value
+
+
+def mappings(field: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The elements of a list of objects, each with its place (`members[2].`)."""
+    return [
+        (f"{field}[{at}].", dict(mapping(f"{field}[{at}]", element)))
+        for at, element in enumerate(items(field, value, "mappings"))
+    ]
+
+
 def each(check: Check, of: str, *, at_least: int = 0) -> Check:
     """A list whose elements pass `check`; stored as a tuple, so that nobody changes it behind our back."""
 

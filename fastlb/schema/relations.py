@@ -4,7 +4,7 @@
 import ipaddress
 from collections.abc import Iterable
 
-from fastlb.errors import ConfigError
+from fastlb.errors import ConfigError, NotSupported, shown
 from fastlb.schema.listener import ListenerSpec
 from fastlb.schema.member import MemberSpec
 from fastlb.schema.pool import DATAGRAM, PoolSpec
@@ -39,6 +39,24 @@ def check_pool_on_listener(listener: Protocol, pool: Protocol, *, field: str = "
             else f"Validation failure: The pool protocol '{pool}' is invalid while the listener protocol is "
             f"'{listener}'.",
         )
+
+
+def check_policy_on_listener(listener: Protocol, path: str = "") -> None:
+    """L7 policies look at HTTP requests."""
+    if listener in (_P.HTTP, _P.TERMINATED_HTTPS):
+        return
+    if listener is _P.PROMETHEUS:
+        raise ConfigError(
+            f"{path}listener",
+            listener,
+            "can have no L7 policies",
+            fault="Protocol PROMETHEUS listeners cannot have child objects.",
+        )
+    raise NotSupported(
+        f"{path}listener={shown(listener)}: must be a HTTP or TERMINATED_HTTPS listener to have L7 policies",
+        fault="Provider 'amphora' does not support a requested option: "
+        f"{listener} protocol listeners do not support L7 policies",
+    )
 
 
 def check_monitor_on_pool(pool: Protocol, monitor: MonitorType) -> None:

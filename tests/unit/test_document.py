@@ -6,7 +6,7 @@ import json
 import pytest
 
 import fastlb
-from fastlb import ConfigError, Conflict, LoadBalancer, NotFound, NotSupported
+from fastlb import ConfigError, Conflict, LoadBalancer, NotFound
 from fastlb.errors import UnknownField
 
 A_UUID = "6f1e7a52-3d1b-4c68-9f0a-0b8f7f1f2c3d"
@@ -214,11 +214,6 @@ REFUSED = [
         at("listeners 1", default_pool={"name": "more", "protocol": "TCP"}),
         ConfigError,
         "listeners[1].default_pool.lb_algorithm: must be given",
-    ),
-    (
-        at("listeners 0", l7policies=[{"action": "REJECT"}]),
-        NotSupported,
-        "listeners[0].l7policies: this version of fastlb has no L7 policies yet",
     ),
     (
         at("listeners 0 default_pool", name=""),

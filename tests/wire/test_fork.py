@@ -12,6 +12,9 @@ listener = lb.create_listener(protocol="HTTP", protocol_port=0)
 pool = listener.create_pool(protocol="HTTP", lb_algorithm="ROUND_ROBIN")
 one = pool.create_member(member.address, member.port)
 pool.create_health_monitor(type="TCP", delay=1, timeout=1, max_retries=1)
+other = lb.create_pool(protocol="HTTP", lb_algorithm="ROUND_ROBIN")
+policy = listener.create_l7policy(action="REDIRECT_TO_POOL", redirect_pool=other)
+policy.create_rule(type="PATH", compare_type="EQUAL_TO", value="/other")
 lb.start()
 client = Client("127.0.0.1", listener.protocol_port)
 assert client.get().status == 200
@@ -38,6 +41,7 @@ if pid == 0:
         lambda: lb.start(),
         lambda: lb.on_status(print),
         lambda: pool.create_member("127.0.0.1", 1),
+        lambda: policy.rules[0].delete(),
         lambda: setattr(one, "weight", 3),
         lambda: one.delete(),
         lambda: engine.start(),
