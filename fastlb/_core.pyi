@@ -17,6 +17,8 @@ ALGORITHMS: dict[str, int]
 PERSISTENCE: dict[str, int]
 EVENT_MEMBER_UP: int
 EVENT_MEMBER_DOWN: int
+EVENT_MEMBER_EJECTED: int
+EVENT_MEMBER_RETURNED: int
 
 @final
 class Core:
@@ -61,6 +63,12 @@ class CorePool:
     def persistence(self) -> dict[str, int]:
         """What is remembered of clients (SOURCE_IP, APP_COOKIE): entries now, bytes of memory, entries that were
         evicted for others since the pool was made, limit of entries; all 0 before such persistence was first on."""
+    @property
+    def panic(self) -> bool:
+        """Fewer members than panic_percent are up, so all are used."""
+    @property
+    def panics(self) -> int:
+        """How often that began."""
     def close(self) -> None: ...
 
 @final
@@ -71,6 +79,9 @@ class CoreMember:
     def up(self) -> bool: ...
     @property
     def checked(self) -> bool: ...
+    @property
+    def ejected(self) -> bool:
+        """For what traffic showed (outlier_5xx, outlier_connect): it gets no new sessions for a time."""
     def update(self, weight: int, backup: bool, admin_up: bool, max_connections: int) -> None: ...
     def set_monitor_address(self, address: str | None, port: int | None) -> None: ...
     def stats(self) -> dict[str, int]: ...
@@ -116,6 +127,10 @@ class CoreListener:
     def stats(self) -> dict[str, int]: ...
     def refusals(self) -> dict[str, int]:
         """Errors that were answered, by reason; reasons without any are left out."""
+
+def explain(listener: CoreListener, request: bytes, client: str, port: int) -> dict[str, Any]:
+    """What the listener would do with this request head from this client: status, reason, policies, policy, pool, stick,
+    stick_usable, choice, members, sent. The core need not run."""
 
 def schedule(
     algorithm: int,

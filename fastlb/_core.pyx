@@ -19,6 +19,7 @@ from fastlb.core.engine cimport (
     engine_new_id, engine_open, engine_purge, engine_start, engine_stop, engine_t, engine_unlisten,
 )
 from fastlb.core.events cimport EVENT_MEMBER_DOWN as NATIVE_MEMBER_DOWN, EVENT_MEMBER_UP as NATIVE_MEMBER_UP
+from fastlb.core.events cimport EVENT_MEMBER_EJECTED as NATIVE_MEMBER_EJECTED, EVENT_MEMBER_RETURNED as NATIVE_MEMBER_RETURNED
 from fastlb.core.events cimport event_t, events_put, events_take, events_wake
 from fastlb.core.hash cimport hash_bytes
 from fastlb.core.l7_program cimport (
@@ -35,6 +36,7 @@ from fastlb.core.model cimport (
     algorithm_t, cidr_t, listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t, persistence_t,
     pool_conf_t, pool_t,
 )
+from fastlb.core.outlier cimport outlier_forget, outlier_review
 from fastlb.core.probe cimport probe_add, probe_remove, probe_update
 from fastlb.core.probe_http cimport probe_codes_add, probe_codes_t, probe_http_request
 from fastlb.core.probe_icmp cimport probe_ping_available
@@ -93,6 +95,8 @@ _INSERT = {
 }
 EVENT_MEMBER_UP = <int>NATIVE_MEMBER_UP
 EVENT_MEMBER_DOWN = <int>NATIVE_MEMBER_DOWN
+EVENT_MEMBER_EJECTED = <int>NATIVE_MEMBER_EJECTED
+EVENT_MEMBER_RETURNED = <int>NATIVE_MEMBER_RETURNED
 _PROBE_KINDS = {"TCP": <int>PROBE_TCP, "HTTP": <int>PROBE_HTTP, "PING": <int>PROBE_PING}
 
 cdef struct watch_t:                     # what a probe's report needs; outlives its target
@@ -257,6 +261,7 @@ cdef class Core:
         cdef dict found = dict.fromkeys(_WORKER_FIGURES, 0)
         if e.running:
             found = _figures(_WORKER_FIGURES, <const char *>&e.workers[0].c.turns, sizeof(worker_t), e.count)
+        found["regex_given_up"] = sum(counter_get(&e.workers[i].c.l7.limits) for i in range(e.count)) if e.running else 0
         found["events_dropped"] = counter_get(&e.events.dropped)
         found["snapshots_pending"] = snapshots_pending(&e.snapshots)
         return found
@@ -265,6 +270,7 @@ cdef class Core:
 include "_core_pool.pxi"
 include "_core_l7.pxi"
 include "_core_listener.pxi"
+include "_core_explain.pxi"
 
 
 def schedule(int algorithm, weights, uint64_t picks, clients, uint64_t hold, uint64_t seed):

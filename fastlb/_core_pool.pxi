@@ -65,6 +65,7 @@ cdef class CoreMember:
             # A pool that was dropped, not closed, may still be picked from: what cannot be taken out of it is not freed.
             if not self.removed and pool_remove(m.pool, &m, 1):
                 return
+            outlier_forget(m)
             # A worker may have found it in a roster a moment ago.
             snapshot_retire(&self.pool.core.engine.snapshots, m, member_let_go)
         free(self.watch)
@@ -107,6 +108,10 @@ cdef class CoreMember:
         return bool(flag_get(&self.member.up))
 
     @property
+    def ejected(self):
+        return bool(flag_get(&self.member.ejected))
+
+    @property
     def checked(self):
         cdef probe_view_t view
         if self.watch.target == NULL:
@@ -142,8 +147,10 @@ cdef class CoreMember:
         self.rewatch()
 
     def stats(self):
-        return _figures(
+        cdef dict found = _figures(
             _MEMBER_FIGURES, <const char *>&self.member.shards[0].active, sizeof(member_shard_t), self.member.workers)
+        found["ejections"] = counter_get(&self.member.ejections)
+        return found
 
     def probe(self):
         """The last check as a dict, None if it is not probed: code, error (errno), status, duration_ns, passed, failed."""
@@ -179,6 +186,7 @@ cdef class CorePool:
                 int.from_bytes(os.urandom(8), "little")):
             free(pool)
             raise MemoryError()
+        pool.outliers = &core.engine.probes.outliers
         self.pool = pool
 
     def __dealloc__(self):
@@ -190,6 +198,14 @@ cdef class CorePool:
     @property
     def id(self):
         return self.pool.id
+
+    @property
+    def panic(self):
+        return bool(flag_get(&self.pool.panic))
+
+    @property
+    def panics(self):
+        return counter_get(&self.pool.panics)
 
     def add_members(self, list members):
         cdef list made = []
@@ -246,6 +262,7 @@ cdef class CorePool:
             if error == 0:
                 for i in range(n):
                     flag_set(&natives[i].leaving, 1)
+                    outlier_forget(natives[i])
                     engine_purge(self.core.engine, natives[i])
         PyMem_Free(natives)
         if error:
@@ -294,6 +311,8 @@ cdef class CorePool:
             raise
         with nogil:
             error = pool_configure(self.pool, <algorithm_t>algorithm, native)
+            if error == 0:
+                outlier_review(self.pool)
         if error:
             free(native)
             _fail(error)
@@ -316,7 +335,7 @@ cdef class CorePool:
                 pool_refresh(pool)
 
     def stats(self):
-        cdef dict total = dict.fromkeys(_MEMBER_FIGURES, 0)
+        cdef dict total = dict.fromkeys((*_MEMBER_FIGURES, "ejections"), 0)
         for one in self.members:
             for figure, value in one.stats().items():
                 total[figure] += value

@@ -6,7 +6,9 @@ from libc.string cimport memset
 from fastlb.core.accept cimport listening_t
 from fastlb.core.atomics cimport counter_add, counter_get, counter_t, flag_set
 from fastlb.core.context cimport session_t, upstream_t
-from fastlb.core.events cimport events_close, events_open, events_t
+from fastlb.core.events cimport (
+    EVENT_MEMBER_EJECTED, EVENT_MEMBER_RETURNED, events_close, events_open, events_put, events_t,
+)
 from fastlb.core.hash cimport hash_mix
 from fastlb.core.lifetime cimport member_hold
 from fastlb.core.model cimport address_t, listener_t, member_t
@@ -282,6 +284,14 @@ cdef inline int engine_cut(engine_t *e, listener_t *listener) noexcept nogil:
     return cut
 
 
+cdef inline void engine_hears_of_outlier(
+    void *owner, const member_t *member, bint ejected, int64_t value, uint64_t now_ns
+) noexcept nogil:
+    """outlier_report_f."""
+    events_put(
+        &(<engine_t *>owner).events, EVENT_MEMBER_EJECTED if ejected else EVENT_MEMBER_RETURNED, member.id, value, now_ns)
+
+
 cdef inline int engine_open(engine_t *e, uint32_t count, uint64_t seed) noexcept nogil:
     """Of zeros. 0 or -errno."""
     cdef int error
@@ -295,6 +305,8 @@ cdef inline int engine_open(engine_t *e, uint32_t count, uint64_t seed) noexcept
         free(e.workers)
         return error
     probes_init(&e.probes, seed)
+    e.probes.outliers.report = engine_hears_of_outlier
+    e.probes.outliers.owner = e
     pthread_mutex_init(&e.mutex, NULL)
     return 0
 

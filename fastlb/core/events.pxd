@@ -17,6 +17,8 @@ cdef enum:
 cdef enum event_kind_t:
     EVENT_MEMBER_DOWN = 0
     EVENT_MEMBER_UP = 1
+    EVENT_MEMBER_EJECTED = 2     # value: for how long, in ns
+    EVENT_MEMBER_RETURNED = 3
 
 cdef struct event_t:
     uint32_t kind

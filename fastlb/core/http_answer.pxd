@@ -9,7 +9,6 @@ sends is read and dropped for a while (RFC 9112 section 9.6).
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 from fastlb.core.atomics cimport counter_bump
 from fastlb.core.buffer cimport BUFFER_SMALL
-from fastlb.core.bytes cimport span_t
 from fastlb.core.conn cimport (
     EAGAIN, conn_flush, conn_held, conn_read, conn_send, conn_send_fin, conn_use, conn_watch,
 )
@@ -17,7 +16,7 @@ from fastlb.core.context cimport (
     PHASE_CLOSING, PHASE_IDLE, PHASE_LINGER, SCRATCH_BYTES, context_t, listener_shard, session_conf, session_t,
 )
 from fastlb.core.http1 cimport HTTP1_HEAD
-from fastlb.core.http1_write cimport http1_write_answer, http1_write_redirect
+from fastlb.core.http1_write cimport http1_write_answer
 from fastlb.core.model cimport listener_shard_t
 from fastlb.core.refusal cimport (
     REFUSAL_BODY_TIMEOUT, REFUSAL_MEMBER_BROKEN, REFUSAL_MEMBER_TIMEOUT, REFUSAL_NO_MEMBER, refusal_count,
@@ -75,6 +74,9 @@ cdef inline void answer_send(context_t *c, session_t *s, uint16_t status, uint32
     """Send what was written to context.scratch. Leaves the phase IDLE or CLOSING."""
     cdef listener_shard_t *mine = listener_shard(c, s.listener)
     cdef iovec piece
+    if s.client.failed:
+        s.phase = PHASE_CLOSING
+        return
     piece.iov_base = c.scratch
     piece.iov_len = length
     counter_bump(&mine.own_answers, 1)
@@ -96,9 +98,6 @@ cdef inline void http_refuse(
 ) noexcept nogil:
     """Answer with an error of ours, counted under its reason. `close`: the connection ends with it."""
     refusal_count(listener_shard(c, s.listener), reason)
-    if s.client.failed:
-        s.phase = PHASE_CLOSING
-        return
     close = answer_closes(s, close)
     answer_send(
         c, s, status, http1_write_answer(c.scratch, SCRATCH_BYTES, status, close, s.method == HTTP1_HEAD), close)
@@ -114,17 +113,3 @@ cdef inline void http_answer(context_t *c, session_t *s, uint16_t status, bint c
     elif status == 504:
         reason = REFUSAL_MEMBER_TIMEOUT
     http_refuse(c, s, status, reason, close)
-
-
-cdef inline void http_redirect(
-    context_t *c, session_t *s, uint16_t status, const span_t *location, const span_t *rest
-) noexcept nogil:
-    """Send the client to `location` followed by `rest`, both free of control bytes and blanks."""
-    cdef bint close
-    counter_bump(&listener_shard(c, s.listener).redirects, 1)
-    if s.client.failed:
-        s.phase = PHASE_CLOSING
-        return
-    close = answer_closes(s, 0)
-    answer_send(
-        c, s, status, http1_write_redirect(c.scratch, SCRATCH_BYTES, status, location, rest, close), close)

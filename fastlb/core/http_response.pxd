@@ -7,7 +7,7 @@ HTTP/1.0.  A large body of known length is spliced.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
-from fastlb.core.atomics cimport counter_bump, flag_get
+from fastlb.core.atomics cimport counter_bump, flag_get, pointer_get
 from fastlb.core.buffer cimport BUFFER_LARGE, BUFFER_SMALL
 from fastlb.core.bytes cimport span_t
 from fastlb.core.conn cimport (
@@ -16,21 +16,28 @@ from fastlb.core.conn cimport (
 from fastlb.core.context cimport (
     SCRATCH_BYTES, context_t, listener_shard, member_shard, session_t, upstream_t,
 )
+from fastlb.core.directory cimport uuid_write
 from fastlb.core.http1 cimport (
     HTTP1_CHUNKED, HTTP1_LENGTH, HTTP1_NO_BODY, HTTP1_UNTIL_CLOSE, http1_head_t, http1_limits_default, http1_limits_t,
-    http1_parse_response, http1_worth_parsing,
+    http1_parse_response, http1_span, http1_worth_parsing,
 )
 from fastlb.core.http1_body cimport (
     HTTP1_BODY_DONE, http1_body_feed, http1_body_init_head, http1_body_opaque, http1_body_skip,
 )
 from fastlb.core.http1_write cimport (
-    HTTP1_CONN_CLOSE, HTTP1_CONN_DEFAULT, HTTP1_CONN_KEEP_ALIVE, HTTP1_CONN_UPGRADE, http1_write_response,
+    HTTP1_CONN_CLOSE, HTTP1_CONN_DEFAULT, HTTP1_CONN_KEEP_ALIVE, HTTP1_CONN_UPGRADE, HTTP1_EXTRA_ADD, http1_put,
+    http1_write_response,
 )
+from fastlb.core.http_cookie cimport response_cacheable, set_cookie_drop, set_cookie_find
 from fastlb.core.http_request cimport chunk_pieces, pieces_join
-from fastlb.core.model cimport listener_shard_t, member_shard_t
+from fastlb.core.model cimport (
+    PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE, listener_shard_t, member_shard_t, member_t, pool_conf_t,
+)
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_WAIT, relay_splice,
 )
+from fastlb.core.roster cimport pool_conf
+from fastlb.core.sticky cimport sticky_put, sticky_t
 from fastlb.core.sys.socket cimport iovec
 from fastlb.core.upstream_idle cimport idle_was_told
 
@@ -90,6 +97,44 @@ cdef inline bint response_upgrade_offered(const session_t *s, const span_t *chos
     return 0
 
 
+cdef inline uint32_t response_stick(context_t *c, session_t *s) noexcept nogil:
+    """What the answer says of where its client belongs: learn it, or tell the client. How many context.extras that takes.
+
+    A cookie of ours is set unless the request named this very member; the member itself cannot set one of that name.
+    """
+    cdef http1_head_t *head = &c.response
+    cdef member_t *member = s.up.member
+    cdef const pool_conf_t *conf = pool_conf(member.pool)
+    cdef uint8_t *text = c.extra_text
+    cdef sticky_t *sticky
+    cdef span_t value
+    cdef uint32_t at
+    if conf.persistence < PERSISTENCE_HTTP_COOKIE:
+        return 0
+    if conf.persistence == PERSISTENCE_APP_COOKIE:
+        sticky = <sticky_t *>pointer_get(&member.pool.sticky)
+        if sticky != NULL and set_cookie_find(head, conf.cookie_name, conf.cookie_length, &value):
+            sticky_put(sticky, value.data, value.length, member.key)
+        return 0
+    set_cookie_drop(head, conf.cookie_name, conf.cookie_length)
+    if s.stick_key == member.key:
+        return 0
+    at = http1_put(text, 0, conf.cookie_name, conf.cookie_length)
+    text[at] = c'='
+    at += 1
+    at += uuid_write(member, text + at)
+    at = http1_put(text, at, b"; path=/", 8)
+    c.extras[0].name = http1_span(<const uint8_t *><const char *>b"Set-Cookie", 10)
+    c.extras[0].value = http1_span(text, at)
+    c.extras[0].mode = HTTP1_EXTRA_ADD
+    if not response_cacheable(head):
+        return 1
+    c.extras[1].name = http1_span(<const uint8_t *><const char *>b"Cache-Control", 13)
+    c.extras[1].value = http1_span(<const uint8_t *><const char *>b"private", 7)
+    c.extras[1].mode = HTTP1_EXTRA_ADD
+    return 2
+
+
 cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexcept nogil:
     """Give the head parsed in context.response to the client, with what is here of the body."""
     cdef http1_head_t *head = &c.response
@@ -99,7 +144,7 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
     cdef iovec pieces[6]
     cdef uint8_t chunk[20]
     cdef span_t trailers
-    cdef uint32_t rest, consumed, produced, count, total, i, family
+    cdef uint32_t rest, consumed, produced, count, total, i, family, extra_count
     cdef uint8_t framing_out, connection
     cdef int verdict
     if head.status < 200:
@@ -166,7 +211,9 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
             return RESPONSE_BROKEN
     count = 1
     pieces[0].iov_base = c.scratch
-    pieces[0].iov_len = http1_write_response(head, c.scratch, SCRATCH_BYTES, framing_out, connection, NULL, 0)
+    extra_count = response_stick(c, s)
+    pieces[0].iov_len = http1_write_response(
+        head, c.scratch, SCRATCH_BYTES, framing_out, connection, c.extras, extra_count)
     if s.chunked_out:
         count += chunk_pieces(
             &pieces[1], chunk, conn_data(&up.conn) + length, produced, verdict == HTTP1_BODY_DONE, &trailers)

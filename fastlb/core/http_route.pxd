@@ -5,22 +5,31 @@ Octavia's order: each REJECT, then the redirects, then each policy that names a 
 (l7_match.pxd). A request that is tried again is routed again: a change of the policies in between counts.
 """
 from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
+from fastlb.core.atomics cimport counter_bump, pointer_get
 from fastlb.core.bytes cimport span_t
-from fastlb.core.context cimport context_t, session_t
-from fastlb.core.http1 cimport http1_head_t
+from fastlb.core.context cimport EXTRA_BYTES, EXTRAS, SCRATCH_BYTES, context_t, listener_shard, session_t
+from fastlb.core.directory cimport directory_find_uuid, member_reachable
 from fastlb.core.http1_write cimport (
-    HTTP1_EXTRA_ADD, HTTP1_EXTRA_SET, http1_extra_t, http1_put_number,
+    HTTP1_EXTRA_ADD, HTTP1_EXTRA_SET, http1_extra_t, http1_put_number, http1_write_redirect,
 )
-from fastlb.core.http_answer cimport http_redirect, http_refuse
-from fastlb.core.l7_match cimport (
-    L7_REDIRECT_PREFIX, L7_REDIRECT_TO_POOL, L7_REJECT, l7_match, l7_policy_t, l7_program_t,
-)
+from fastlb.core.http_answer cimport answer_closes, answer_send, http_refuse
+from fastlb.core.http_cookie cimport cookie_find_last, cookie_next, cookie_place_t, cookie_remove
+from fastlb.core.l7_match cimport l7_match
+from fastlb.core.l7_program cimport L7_REDIRECT_PREFIX, L7_REDIRECT_TO_POOL, L7_REJECT, l7_policy_t, l7_program_t
 from fastlb.core.model cimport (
-    INSERT_FORWARDED_FOR, INSERT_FORWARDED_PORT, INSERT_FORWARDED_PROTO, listener_conf_t, pool_conf_t, pool_t,
+    INSERT_FORWARDED_FOR, INSERT_FORWARDED_PORT, INSERT_FORWARDED_PROTO, PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE,
+    listener_conf_t, member_t, pool_conf_t, pool_t,
 )
 from fastlb.core.refusal cimport REFUSAL_NO_POOL, REFUSAL_POLICY
 from fastlb.core.roster cimport pool_conf
+from fastlb.core.sticky cimport sticky_get, sticky_t
 from fastlb.core.sys.socket cimport AF_INET6, inet_ntop
+
+
+cdef enum:
+    ROUTE_INSERTED = 3           # fields that `insert` may add
+    ROUTE_INSERTED_BYTES = 64    # and what their values take
 
 
 cdef inline span_t route_text(const char *text, uint32_t length) noexcept nogil:
@@ -30,13 +39,25 @@ cdef inline span_t route_text(const char *text, uint32_t length) noexcept nogil:
     return span
 
 
+cdef inline const l7_policy_t *route_policy(context_t *c, const listener_conf_t *conf) noexcept nogil:
+    """The policy that applies to the request parsed in context.request; NULL: none."""
+    if conf.policies == NULL:
+        return NULL
+    return l7_match(<const l7_program_t *>conf.policies, &c.request, &c.l7)
+
+
+cdef inline uint32_t route_redirect(context_t *c, const l7_policy_t *policy, bint close) noexcept nogil:
+    """The answer of a policy that redirects, written to context.scratch: its length."""
+    cdef span_t rest = route_text(b"", 0)
+    if policy.action == L7_REDIRECT_PREFIX:
+        rest = c.request.target
+    return http1_write_redirect(c.scratch, SCRATCH_BYTES, policy.code, &policy.text, &rest, close)
+
+
 cdef inline pool_t *route_pool(context_t *c, session_t *s, const listener_conf_t *conf) noexcept nogil:
     """The pool for the request parsed in context.request; NULL: it was answered, and the phase is what http_answer leaves."""
-    cdef http1_head_t *head = &c.request
-    cdef const l7_policy_t *policy = NULL
-    cdef span_t nothing = route_text(b"", 0)
-    if conf.policies != NULL:
-        policy = l7_match(<const l7_program_t *>conf.policies, head, &c.l7)
+    cdef const l7_policy_t *policy = route_policy(c, conf)
+    cdef bint close = answer_closes(s, 0)
     if policy == NULL:
         if conf.default_pool == NULL:
             http_refuse(c, s, 503, REFUSAL_NO_POOL, 0)
@@ -46,8 +67,8 @@ cdef inline pool_t *route_pool(context_t *c, session_t *s, const listener_conf_t
     if policy.action == L7_REJECT:
         http_refuse(c, s, 403, REFUSAL_POLICY, 0)
     else:
-        http_redirect(
-            c, s, policy.code, &policy.text, &head.target if policy.action == L7_REDIRECT_PREFIX else &nothing)
+        counter_bump(&listener_shard(c, s.listener).redirects, 1)
+        answer_send(c, s, policy.code, route_redirect(c, policy, close), close)
     return NULL
 
 
@@ -103,6 +124,36 @@ cdef inline uint32_t route_insert(
     return count
 
 
+cdef inline uint32_t route_cookie(
+    context_t *c, session_t *s, pool_t *pool, const pool_conf_t *conf, uint32_t *used
+) noexcept nogil:
+    """Which member does the request's cookie name? One of ours does not go on to the member: extras replace the fields that
+    it stood in; how many."""
+    cdef const member_t *member
+    cdef sticky_t *sticky
+    cdef cookie_place_t place
+    cdef span_t value
+    cdef bint found = 0
+    s.stick_key = 0
+    if conf.persistence == PERSISTENCE_APP_COOKIE:
+        sticky = <sticky_t *>pointer_get(&pool.sticky)
+        if sticky != NULL and cookie_find_last(&c.request, conf.cookie_name, conf.cookie_length, &value):
+            s.stick_key = sticky_get(sticky, value.data, value.length)
+        return 0
+    memset(&place, 0, sizeof(place))
+    while cookie_next(&c.request, &place, conf.cookie_name, conf.cookie_length, &value):
+        found = 1
+        member = directory_find_uuid(pool, value.data, value.length)
+        if member != NULL and member_reachable(pool, member):
+            s.stick_key = member.key
+            break
+    if not found:
+        return 0
+    return cookie_remove(
+        &c.request, conf.cookie_name, conf.cookie_length, c.extra_text, used, EXTRA_BYTES - ROUTE_INSERTED_BYTES,
+        c.extras, EXTRAS - ROUTE_INSERTED)
+
+
 cdef inline uint32_t route_extras(
     context_t *c, session_t *s, const listener_conf_t *conf, pool_t *pool
 ) noexcept nogil:
@@ -110,6 +161,8 @@ cdef inline uint32_t route_extras(
     cdef const pool_conf_t *theirs = pool_conf(pool)
     cdef uint32_t count = 0
     cdef uint32_t used = 0
+    if theirs.persistence >= PERSISTENCE_HTTP_COOKIE:
+        count = route_cookie(c, s, pool, theirs, &used)
     if conf.insert:
         count = route_insert(c, s, conf, theirs, count, used)
     return count

@@ -12,6 +12,7 @@ from fastlb.core.atomics cimport counter_t, flag_t, pointer_t, spinlock_t
 from fastlb.core.snapshot cimport snapshots_t
 from fastlb.core.sys.pthread cimport pthread_mutex_t
 from fastlb.core.sys.socket cimport sockaddr_in6, socklen_t
+from fastlb.core.timers cimport timer_t
 
 cdef enum algorithm_t:
     ALGORITHM_ROUND_ROBIN = 0
@@ -67,6 +68,19 @@ cdef struct member_shard_t:              # one worker's view of one member; 3 ca
     counter_t response_ns                # sum over `responses`, time to the head
     char spare[8]
 
+cdef enum ejected_t:                     # member_t.ejected: for what (outlier.pxd)
+    EJECTED_NOT = 0
+    EJECTED_5XX = 1
+    EJECTED_CONNECT = 2
+
+cdef struct ejection_t:                  # a member's ejections; the probe thread's
+    timer_t timer                        # first: until its return
+    member_t *member                     # counted while it is linked
+    ejection_t *next
+    ejection_t **link                    # NULL: it is not ejected
+    uint32_t times                       # how many base times the last one took
+    uint64_t returned_ns
+
 cdef struct member_t:
     # Fixed at creation.
     uint64_t id
@@ -88,6 +102,9 @@ cdef struct member_t:
     flag_t max_connections               # sessions at once, over all workers; 0: no limit
     flag_t keepalive_ms                  # how long it lets a connection idle, as far as is known (upstream_idle.pxd)
     counter_t keepalive_until_ms         # until when that is believed
+    flag_t ejected                       # ejected_t: left out for what traffic showed; written under pool.mutex
+    counter_t faults                     # in a row: 5xx answers, in the upper half failed connects; written when there are
+    counter_t warming_since_ns           # slow start; 0: it has its whole share
     # Written by every worker, so on lines apart from what each pick and connect reads.
     char apart[64]
     counter_t refs
@@ -95,6 +112,11 @@ cdef struct member_t:
     counter_t active                     # sessions now, over all workers, whatever the algorithm
     counter_t ewma_ns                    # PEAK_EWMA: latency as of ewma_at_ns; 0: no figure yet
     counter_t ewma_at_ns
+    counter_t ejections                  # ever
+    ejection_t ejection
+    flag_t accused                       # 1: in the mailbox of outlier.pxd
+    member_t *accused_next               # there
+    bint serving                         # usable when the roster was published last; under pool.mutex
     uint32_t index                       # in pool.members; under pool.mutex
     uint32_t slot                        # in the roster published last; under pool.mutex
     uint32_t listed_weight               # LEAST_CONNECTIONS: as it is listed, 0: not listed; under pool.mutex
@@ -119,7 +141,7 @@ cdef struct pool_conf_t:                 # immutable once published
     uint32_t outlier_5xx                 # in a row; 0: not looked at
     uint32_t outlier_connect             # connect failures in a row; 0: not looked at
     uint32_t ejection_percent            # of the members at once, at the most
-    uint64_t ejection_ns                 # the first time; as often again as it was ejected before
+    uint64_t ejection_ns                 # the first time; longer for one that was ejected before
     uint64_t ejection_max_ns
     uint64_t slow_start_ns               # until a member that comes back has its whole share; 0: at once
     uint32_t panic_percent               # fewer members than this are up: all are used; 0: never
@@ -134,14 +156,19 @@ cdef struct pool_t:
     algorithm_t algorithm
     bint admin_up
     uint64_t seed
+    uint64_t (*clock)() noexcept nogil   # clock_now_ns, unless a test has its own
+    void *outliers                       # outliers_t (outlier.pxd), the engine's; NULL: nobody is ejected
     counter_t refs
     counter_t generation                 # of the published roster
+    flag_t panic                         # 1: too few are up, so all are used
+    counter_t panics                     # how often that began
     # Read at each pick, on lines of their own.
     char apart[64]
     pointer_t roster                     # roster_t (selection/ops.pxd)
     pointer_t conf                       # pool_conf_t
     pointer_t directory                  # members by key, those without a share too (directory.pxd); NULL: no persistence
     pointer_t sticky                     # which client has which member (sticky.pxd); NULL: none is remembered
+    flag_t served                        # 1: there has been a session
     char apart_too[64]
     # Written at each pick.
     spinlock_t pick_lock                 # for algorithms whose state is shared

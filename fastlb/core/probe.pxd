@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health checks: the one thread that makes them all, and how other threads add, change and remove what it probes.
+The same thread ejects members and brings them back (outlier.pxd).
 
 Life: probes_init, probes_start, probes_stop, probes_free, each by one thread.  Targets may be added, changed, removed and
 read at any time between init and free, by any thread: orders lie in a mailbox until the thread's next turn, or until
@@ -13,6 +14,9 @@ from fastlb.core.atomics cimport counter_bump, counter_get, flag_get, flag_set
 from fastlb.core.health cimport health_reset, health_t
 from fastlb.core.loop cimport LOOP_EVENTS, loop_add, loop_close, loop_open, loop_tell_time
 from fastlb.core.model cimport address_t
+from fastlb.core.outlier cimport (
+    outliers_dispose, outliers_init, outliers_read_mail, outliers_start, outliers_stop, outliers_turn, outliers_wait_ms,
+)
 from fastlb.core.probe_check cimport probe_abandon, probe_arm, probe_event, probe_first, probe_icmp_event, probe_timer
 from fastlb.core.probe_icmp cimport icmp_close
 from fastlb.core.probe_target cimport (
@@ -217,6 +221,7 @@ cdef inline void *probes_run(void *argument) noexcept nogil:
         if mailed:               # behind the events: a target is freed here, and one of them might be its
             mailed = 0
             probes_read_mail(p)
+            outliers_read_mail(&p.outliers, p.loop.now_ns)
         # Answers before deadlines: if this thread was kept from running, what has come meanwhile is not late.
         if n == LOOP_EVENTS and behind < PROBES_BEHIND:
             behind += 1
@@ -224,7 +229,8 @@ cdef inline void *probes_run(void *argument) noexcept nogil:
             continue
         behind = 0
         timers_turn(&p.loop.timers, p.loop.now_ms, probe_timer, p)
-        wait_ms = timers_wait_ms(&p.loop.timers, p.loop.now_ms)
+        outliers_turn(&p.outliers, p.loop.now_ns)
+        wait_ms = outliers_wait_ms(&p.outliers, p.loop.now_ns, timers_wait_ms(&p.loop.timers, p.loop.now_ms))
     return NULL
 
 
@@ -235,6 +241,7 @@ cdef inline void probes_close(probes_t *p) noexcept nogil:
         probe_abandon(p, t)
         timer_disarm(&p.loop.timers, &t.timer)
         t = t.next
+    outliers_stop(&p.outliers)
     icmp_close(&p.icmp[0])
     icmp_close(&p.icmp[1])
     free(p.sequences)
@@ -257,6 +264,7 @@ cdef inline void probes_init(probes_t *p, uint64_t seed) noexcept nogil:
     timers_init(&p.loop.timers, 0)
     pthread_mutex_init(&p.mutex, NULL)
     pthread_mutex_init(&p.report_mutex, NULL)
+    outliers_init(&p.outliers)
 
 
 cdef inline uint32_t probes_open_limit() noexcept nogil:
@@ -290,6 +298,7 @@ cdef inline int probes_start(probes_t *p, uint32_t open_limit) noexcept nogil:
         pthread_mutex_lock(&p.mutex)
         p.running = 1
         pthread_mutex_unlock(&p.mutex)
+        outliers_start(&p.outliers, p.wake_fd)
         # Signals are for the program's own threads: Python's handlers must not run here, nor calls here be interrupted.
         sigfillset(&every)
         pthread_sigmask(SIG_SETMASK, &every, &before)
@@ -323,5 +332,6 @@ cdef inline void probes_free(probes_t *p) noexcept nogil:
     probes_read_mail(p)
     while p.targets != NULL:
         probe_free(p, p.targets)
+    outliers_dispose(&p.outliers)
     pthread_mutex_destroy(&p.mutex)
     pthread_mutex_destroy(&p.report_mutex)

@@ -7,6 +7,7 @@ from fastlb.core.atomics cimport counter_add_sync, counter_get, counter_set, cou
 from fastlb.core.health cimport health_t
 from fastlb.core.loop cimport loop_t
 from fastlb.core.model cimport address_t
+from fastlb.core.outlier cimport outliers_t
 from fastlb.core.probe_http cimport probe_codes_t
 from fastlb.core.probe_icmp cimport icmp_socket_t
 from fastlb.core.random cimport random_t
@@ -149,6 +150,7 @@ cdef struct probes_t:            # the thread and what it owns
     probe_target_t **inbox_end
     bint running
     int wake_fd
+    outliers_t outliers           # members that this thread ejects and brings back
     pthread_mutex_t report_mutex  # held while a report is made: nobody is removed meanwhile
     counter_t count              # targets that the thread knows
     counter_t started            # checks

@@ -13,23 +13,26 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 from fastlb.core.atomics cimport (
     counter_add_seq, counter_get, counter_set, flag_get, flag_set, pointer_get, pointer_set, spinlock_give, spinlock_take,
 )
+from fastlb.core.clock cimport clock_now_ns
 from fastlb.core.directory cimport directory_new
 from fastlb.core.hash cimport hash_pair
 from fastlb.core.model cimport (
     ALGORITHM_LEAST_CONNECTIONS, ALGORITHM_MAGLEV, ALGORITHM_PEAK_EWMA, ALGORITHM_RANDOM_TWO_CHOICES,
-    ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, PERSISTENCE_APP_COOKIE, PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP,
-    RETRY_CONNECT, RETRY_RESET, algorithm_t, member_t, pool_conf_t, pool_t,
+    ALGORITHM_ROUND_ROBIN, ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, EJECTED_5XX, EJECTED_CONNECT,
+    PERSISTENCE_APP_COOKIE, PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_CONNECT, RETRY_RESET, algorithm_t, member_t,
+    pool_conf_t, pool_t,
 )
-from fastlb.core.random cimport random_next, random_t
+from fastlb.core.random cimport random_below, random_next, random_t
 from fastlb.core.selection.least_conn cimport least_conn_dispose, least_conn_ops
 from fastlb.core.selection.maglev cimport maglev_ops
 from fastlb.core.selection.ops cimport (
-    ROSTER_MEMBERS_MAX, pick_t, pick_was_tried, roster_t, selector_ops_t,
+    PICK_MAXIMA, PICK_WARMING, ROSTER_MEMBERS_MAX, pick_t, pick_was_tried, roster_t, selector_ops_t,
 )
 from fastlb.core.selection.p2c cimport p2c_ops
 from fastlb.core.selection.peak_ewma cimport peak_ewma_ops
 from fastlb.core.selection.ring_hash cimport ring_hash_ops
 from fastlb.core.selection.round_robin cimport round_robin_ops
+from fastlb.core.slow_start cimport slow_start_share, slow_start_t
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_t
 from fastlb.core.sticky cimport STICKY_LIMIT, sticky_clear, sticky_free, sticky_new, sticky_t
 from fastlb.core.sys.pthread cimport (
@@ -38,6 +41,13 @@ from fastlb.core.sys.pthread cimport (
 
 cdef enum:
     ROSTER_WEIGHT_MAX = 256
+    ROSTER_PEER_DRAWS = 4           # looks for a member that is not warming, to compare loads with
+
+cdef enum:                          # a member's standing
+    STANDING_NONE = 0               # it is not to serve: admin down, weight 0, removed
+    STANDING_DOWN = 1               # its probes fail
+    STANDING_EJECTED = 2
+    STANDING_USABLE = 3
 
 cdef struct simulation_t:               # how many picks, for whom, and how long their sessions are open
     uint64_t picks
@@ -45,6 +55,7 @@ cdef struct simulation_t:               # how many picks, for whom, and how long
     const uint64_t *client_port_hashes  # NULL: as client_hashes
     uint64_t hold                       # each session stays open for so many picks after its own; 0: it ends at once
     uint64_t gap_ns                     # from pick to pick
+    uint64_t begin_ns                   # the first comes one gap after this
     const uint64_t *response_ns         # by index in pool.members: the time to each answer; NULL: unknown
 
 
@@ -69,38 +80,130 @@ cdef inline void roster_free(void *object) noexcept nogil:
     free(roster)
 
 
-cdef inline bint member_usable(const member_t *member) noexcept nogil:
-    return member.admin_up and member.weight > 0 and not member.removed and flag_get(&member.up) != 0
+cdef inline pool_conf_t *pool_conf(const pool_t *pool) noexcept nogil:
+    """Never NULL. Inside pool.snapshots, or under pool.mutex."""
+    return <pool_conf_t *>pointer_get(&pool.conf)
 
 
-cdef inline uint32_t roster_gather(const pool_t *pool, member_t **into) noexcept nogil:
-    """Usable primaries in the pool's order, or all usable backups if there are none; how many."""
-    cdef uint32_t primaries = 0
-    cdef uint32_t backups = 0
+cdef inline bint ejection_stands(const pool_conf_t *conf, uint32_t ejected) noexcept nogil:
+    """Does what a member was ejected for (ejected_t) still matter?"""
+    return (ejected == EJECTED_5XX and conf.outlier_5xx != 0) or (ejected == EJECTED_CONNECT and conf.outlier_connect != 0)
+
+
+cdef inline uint32_t member_standing(const pool_conf_t *conf, const member_t *member) noexcept nogil:
+    if not member.admin_up or member.weight == 0 or member.removed:
+        return STANDING_NONE
+    if flag_get(&member.up) == 0:
+        return STANDING_DOWN
+    if ejection_stands(conf, flag_get(&member.ejected)):
+        return STANDING_EJECTED
+    return STANDING_USABLE
+
+
+cdef inline bint roster_few(uint32_t usable, uint32_t all_, uint32_t percent) noexcept nogil:
+    return usable * <uint64_t>100 < percent * <uint64_t>all_
+
+
+cdef inline void roster_gather(const pool_t *pool, const pool_conf_t *conf, roster_t *roster) noexcept nogil:
+    """Who serves, in the pool's order: the usable primaries, or the usable backups if there are none.
+
+    Where these are fewer than panic_percent of the primaries, or of the backups, their number is taken for the better
+    evidence: all of these serve, up or down. With nobody usable at all: in panic all primaries (all backups of a pool
+    without primaries), otherwise those that are merely ejected: ejection alone never leaves a pool with nobody.
+    """
+    cdef uint16_t *standings = roster.weights            # not needed for weights yet; one look at each, as `up` may change
+    cdef uint32_t counts[2][4]                           # primaries, backups; of each standing
+    cdef uint32_t alls[2]
+    cdef uint32_t i, least
+    cdef bint backup
+    memset(counts, 0, sizeof(counts))
+    if not pool.admin_up:
+        return
+    for i in range(pool.count):
+        standings[i] = <uint16_t>member_standing(conf, pool.members[i])
+        counts[pool.members[i].backup][standings[i]] += 1
+    for i in range(2):
+        alls[i] = counts[i][STANDING_DOWN] + counts[i][STANDING_EJECTED] + counts[i][STANDING_USABLE]
+    least = STANDING_USABLE
+    backup = counts[0][STANDING_USABLE] == 0
+    if counts[backup][STANDING_USABLE] == 0:
+        backup = alls[0] == 0
+        if conf.panic_percent == 0:
+            least = STANDING_EJECTED
+            backup = counts[0][STANDING_EJECTED] == 0
+    if roster_few(counts[backup][STANDING_USABLE], alls[backup], conf.panic_percent):
+        roster.panic = 1
+        least = STANDING_DOWN
+    for i in range(pool.count):
+        if pool.members[i].backup == backup and standings[i] >= least:
+            roster.members[roster.count] = pool.members[i]
+            roster.count += 1
+
+
+cdef inline void roster_begin_slowly(const roster_t *roster, const pick_t *ask, slow_start_t *warm) noexcept nogil:
+    """What the shares of members that are warming depend on, for one pick."""
+    cdef algorithm_t algorithm = roster.algorithm
+    cdef const member_t *peer
+    cdef uint32_t _
+    warm.now_ns = ask.now_ns
+    warm.slow_start_ns = roster.slow_start_ns
+    warm.weight = 0
+    if algorithm == ALGORITHM_SOURCE_IP or algorithm == ALGORITHM_MAGLEV:
+        warm.drawn = ask.client_hash
+    elif algorithm == ALGORITHM_SOURCE_IP_PORT:
+        warm.drawn = ask.client_port_hash
+    else:
+        warm.drawn = random_next(ask.rng)
+        if algorithm != ALGORITHM_ROUND_ROBIN:
+            for _ in range(ROSTER_PEER_DRAWS):
+                peer = roster.members[random_below(ask.rng, roster.count)]
+                if slow_start_share(
+                    <uint64_t>counter_get(&peer.warming_since_ns), warm.slow_start_ns, warm.now_ns
+                ) >> 32:
+                    warm.weight = peer.weight
+                    warm.load = counter_get(&peer.active)
+                    break
+
+
+cdef inline member_t *roster_pick_slowly(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil:
+    """ops.pick of a roster with members that are warming. When nobody else is left, one of them is taken all the same."""
+    cdef slow_start_t warm
+    cdef pick_t slow
+    cdef member_t *member
+    if ask.now_ns < roster.warming_until_ns:
+        slow = ask[0]
+        roster_begin_slowly(roster, ask, &warm)
+        slow.warm = &warm
+        slow.limited |= PICK_WARMING
+        member = roster.pick_at_once(pool, roster, &slow)
+        if member != NULL:
+            return member
+    return roster.pick_at_once(pool, roster, ask)
+
+
+cdef inline void roster_warm(
+    const pool_t *pool, const pool_conf_t *conf, roster_t *roster, const roster_t *previous
+) noexcept nogil:
+    """Begin the slow start of those that have come back, and find out when the last one is through."""
+    cdef uint64_t now_ns, until_ns
     cdef uint32_t i
     cdef member_t *member
-    if not pool.admin_up:
-        return 0
+    cdef bint serves = previous != NULL and previous.count > 0 and flag_get(&pool.served) != 0
+    if conf.slow_start_ns == 0:
+        return
+    now_ns = pool.clock()
     for i in range(pool.count):
         member = pool.members[i]
-        # One look at each member: `up` may change between two.
-        if not member_usable(member):
-            continue
-        if member.backup:
-            backups += 1
-            into[pool.count - backups] = member
-        else:
-            into[primaries] = member
-            primaries += 1
-    if primaries > 0:
-        return primaries
-    for i in range(backups // 2):
-        member = into[pool.count - 1 - i]
-        into[pool.count - 1 - i] = into[pool.count - backups + i]
-        into[pool.count - backups + i] = member
-    if backups < pool.count:
-        memmove(into, into + (pool.count - backups), backups * sizeof(member_t *))
-    return backups
+        if not member.serving and member_standing(conf, member) == STANDING_USABLE:
+            # Where nobody serves, nobody comes back: a pool's first members have their whole share at once.
+            counter_set(&member.warming_since_ns, <int64_t>now_ns if serves else 0)
+    for i in range(roster.count):
+        until_ns = <uint64_t>counter_get(&roster.members[i].warming_since_ns) + conf.slow_start_ns
+        if until_ns > conf.slow_start_ns and until_ns > now_ns and until_ns > roster.warming_until_ns:
+            roster.warming_until_ns = until_ns
+    if roster.warming_until_ns:
+        roster.slow_start_ns = conf.slow_start_ns
+        roster.ops.pick = roster_pick_slowly
 
 
 cdef inline bint roster_sort(roster_t *roster) noexcept nogil:
@@ -126,7 +229,9 @@ cdef inline bint roster_sort(roster_t *roster) noexcept nogil:
     return 1
 
 
-cdef inline roster_t *roster_new(const pool_t *pool, uint64_t generation) noexcept nogil:
+cdef inline roster_t *roster_new(
+    const pool_t *pool, const pool_conf_t *conf, const roster_t *previous, uint64_t generation
+) noexcept nogil:
     """Of the pool as it is now, without state; NULL: no memory. Under pool.mutex."""
     cdef roster_t *roster
     cdef uint32_t i
@@ -137,16 +242,18 @@ cdef inline roster_t *roster_new(const pool_t *pool, uint64_t generation) noexce
     roster.generation = generation
     roster.algorithm = pool.algorithm
     roster.ops = roster_ops(pool.algorithm)
+    roster.pick_at_once = roster.ops.pick
     roster.members = <member_t **>(roster + 1)
     roster.weights = <uint16_t *>(roster.members + pool.count)
-    roster.count = roster_gather(pool, roster.members)
+    roster_gather(pool, conf, roster)
+    roster_warm(pool, conf, roster, previous)
     roster.even = 1
     for i in range(roster.count):
         roster.weight_total += roster.members[i].weight
         if roster.members[i].weight != roster.members[0].weight:
             roster.even = 0
         if flag_get(&roster.members[i].max_connections):
-            roster.limited = 1
+            roster.limited = PICK_MAXIMA
     if roster.count > 0:
         roster.weight_mean = (roster.weight_total + roster.count // 2) // roster.count
     if not roster.even and not roster_sort(roster):
@@ -161,22 +268,31 @@ cdef inline bint roster_equals(const roster_t *a, const roster_t *b) noexcept no
     """For picks there is no difference between the two."""
     return (
         a.algorithm == b.algorithm and a.count == b.count and a.limited == b.limited
+        and a.panic == b.panic and a.warming_until_ns == b.warming_until_ns and a.slow_start_ns == b.slow_start_ns
         and memcmp(a.members, b.members, a.count * sizeof(member_t *)) == 0
         and memcmp(a.weights, b.weights, a.count * sizeof(uint16_t)) == 0
     )
 
 
-cdef inline int pool_publish(pool_t *pool) noexcept nogil:
+cdef inline void pool_note_serving(pool_t *pool, const pool_conf_t *conf) noexcept nogil:
+    """Remember who is usable, so that the next publication knows who comes back."""
+    cdef uint32_t i
+    for i in range(pool.count):
+        pool.members[i].serving = member_standing(conf, pool.members[i]) == STANDING_USABLE
+
+
+cdef inline int pool_publish(pool_t *pool, const pool_conf_t *conf) noexcept nogil:
     """Make what the pool is now what picks see; 0 or -ENOMEM, and then picks see what they saw. Under pool.mutex."""
     cdef roster_t *previous = <roster_t *>pointer_get(&pool.roster)
     cdef uint64_t generation = <uint64_t>counter_get(&pool.generation) + 1
-    cdef roster_t *roster = roster_new(pool, generation)
+    cdef roster_t *roster = roster_new(pool, conf, previous, generation)
     cdef uint32_t i
     cdef int failed
     if roster == NULL:
         return -ENOMEM
     if previous != NULL and roster_equals(previous, roster):
         free(roster)
+        pool_note_serving(pool, conf)
         return 0
     failed = roster.ops.build(pool, roster, previous)
     if failed:
@@ -194,6 +310,10 @@ cdef inline int pool_publish(pool_t *pool) noexcept nogil:
         roster.ops.activate(pool, roster)
     spinlock_give(&pool.pick_lock)
     counter_set(&pool.generation, <int64_t>generation)
+    if roster.panic and flag_get(&pool.panic) == 0:
+        counter_set(&pool.panics, counter_get(&pool.panics) + 1)
+    flag_set(&pool.panic, roster.panic)
+    pool_note_serving(pool, conf)
     if previous != NULL:
         snapshot_retire(pool.snapshots, previous, roster_free)
     return 0
@@ -224,6 +344,7 @@ cdef inline bint pool_init(
     pool.algorithm = algorithm
     pool.admin_up = admin_up
     pool.seed = seed
+    pool.clock = clock_now_ns
     pointer_set(&pool.conf, conf)
     counter_set(&pool.refs, 1)
     return 1
@@ -274,7 +395,7 @@ cdef inline int pool_publish_members(pool_t *pool) noexcept nogil:
             return -ENOMEM
         # Before the roster, so that a client which has just been given a new member finds it again.
         pointer_set(&pool.directory, directory)
-    failed = pool_publish(pool)
+    failed = pool_publish(pool, pool_conf(pool))
     if failed:
         pointer_set(&pool.directory, before)
         before = directory
@@ -351,9 +472,20 @@ cdef inline int pool_remove(pool_t *pool, member_t **members, uint32_t n) noexce
     return failed
 
 
-cdef inline pool_conf_t *pool_conf(const pool_t *pool) noexcept nogil:
-    """Never NULL. Inside pool.snapshots."""
-    return <pool_conf_t *>pointer_get(&pool.conf)
+cdef inline int pool_change_held(
+    pool_t *pool, algorithm_t algorithm, bint admin_up, const pool_conf_t *conf
+) noexcept nogil:
+    """Under pool.mutex. 0 or -ENOMEM, and then nothing changed."""
+    cdef algorithm_t algorithm_before = pool.algorithm
+    cdef bint admin_up_before = pool.admin_up
+    cdef int failed
+    pool.algorithm = algorithm
+    pool.admin_up = admin_up
+    failed = pool_publish(pool, conf)
+    if failed:
+        pool.algorithm = algorithm_before
+        pool.admin_up = admin_up_before
+    return failed
 
 
 cdef inline bint pool_conf_forgets(const pool_conf_t *before, const pool_conf_t *conf) noexcept nogil:
@@ -383,7 +515,7 @@ cdef inline int pool_reconfigure(pool_t *pool, algorithm_t algorithm, pool_conf_
         if fresh_sticky == NULL:
             failed = -ENOMEM
     if not failed:
-        failed = pool_change_held(pool, algorithm, conf.admin_up)
+        failed = pool_change_held(pool, algorithm, conf.admin_up, conf)
     if failed:
         free(fresh_directory)
         sticky_free(fresh_sticky)
@@ -413,25 +545,11 @@ cdef inline int pool_configure(pool_t *pool, algorithm_t algorithm, pool_conf_t 
     return failed
 
 
-cdef inline int pool_change_held(pool_t *pool, algorithm_t algorithm, bint admin_up) noexcept nogil:
-    """Under pool.mutex."""
-    cdef algorithm_t algorithm_before = pool.algorithm
-    cdef bint admin_up_before = pool.admin_up
-    cdef int failed
-    pool.algorithm = algorithm
-    pool.admin_up = admin_up
-    failed = pool_publish(pool)
-    if failed:
-        pool.algorithm = algorithm_before
-        pool.admin_up = admin_up_before
-    return failed
-
-
 cdef inline int pool_change(pool_t *pool, algorithm_t algorithm, bint admin_up) noexcept nogil:
     """0 or -ENOMEM, and then nothing changed."""
     cdef int failed
     pthread_mutex_lock(&pool.mutex)
-    failed = pool_change_held(pool, algorithm, admin_up)
+    failed = pool_change_held(pool, algorithm, admin_up, pool_conf(pool))
     pthread_mutex_unlock(&pool.mutex)
     return failed
 
@@ -456,7 +574,7 @@ cdef inline int pool_change_member(
         member.backup = backup
         member.admin_up = admin_up
         flag_set(&member.max_connections, max_connections)
-        failed = pool_publish(pool)
+        failed = pool_publish(pool, pool_conf(pool))
         if failed:
             member.weight = weight_before
             member.backup = backup_before
@@ -470,7 +588,7 @@ cdef inline int pool_refresh(pool_t *pool) noexcept nogil:
     """After flag_set(&member.up): publish if the usable set changed. 0 or -ENOMEM: call it again."""
     cdef int failed
     pthread_mutex_lock(&pool.mutex)
-    failed = pool_publish(pool)
+    failed = pool_publish(pool, pool_conf(pool))
     pthread_mutex_unlock(&pool.mutex)
     return failed
 
@@ -507,6 +625,8 @@ cdef inline member_t *pool_pick(pool_t *pool, pick_t *ask) noexcept nogil:
 
 cdef inline void pool_told_opened(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil:
     cdef roster_t *roster = <roster_t *>pointer_get(&pool.roster)
+    if flag_get(&pool.served) == 0:
+        flag_set(&pool.served, 1)
     if roster != NULL and roster.ops.opened != NULL:
         roster.ops.opened(pool, member, now_ns)
 
@@ -520,10 +640,7 @@ cdef inline void pool_opened(pool_t *pool, member_t *member, uint64_t now_ns) no
 cdef inline bint pool_opened_within(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil:
     """The same unless the member is full: 0. Since it was picked, another worker may have taken its last place."""
     cdef uint32_t limit = flag_get(&member.max_connections)
-    if limit == 0:
-        pool_opened(pool, member, now_ns)
-        return 1
-    if counter_add_seq(&member.active, 1) >= <int64_t>limit:
+    if counter_add_seq(&member.active, 1) >= <int64_t>limit and limit != 0:
         counter_add_seq(&member.active, -1)
         return 0
     pool_told_opened(pool, member, now_ns)
@@ -554,6 +671,7 @@ cdef inline int roster_simulate(
     cdef uint64_t i, at
     memset(&ask, 0, sizeof(ask))
     ask.rng = rng
+    ask.now_ns = plan.begin_ns
     held = <member_t **>malloc((hold + 1) * sizeof(member_t *))
     if held == NULL:
         return -ENOMEM

@@ -9,7 +9,7 @@ from fastlb.core.atomics cimport (
 )
 from fastlb.core.clock cimport clock_now_ns
 from fastlb.core.hash cimport hash_mix
-from fastlb.core.model cimport algorithm_t, member_t, pool_t
+from fastlb.core.model cimport algorithm_t, member_t, pool_conf_t, pool_t
 from fastlb.core.random cimport random_below, random_next, random_t
 from fastlb.core.roster cimport *
 from fastlb.core.selection.least_conn cimport least_bucket_t, least_conn_t
@@ -36,6 +36,19 @@ cdef void release(void *object) noexcept nogil:
         free(member)
 
 
+cdef uint64_t injected_ns = 0
+
+
+cdef uint64_t injected_clock() noexcept nogil:
+    return injected_ns
+
+
+def tell_time(uint64_t now_ns):
+    """What rosters take for the time when they are published."""
+    global injected_ns
+    injected_ns = now_ns
+
+
 @cython.no_gc_clear         # __dealloc__ goes through `members`
 cdef class Pool:
     """Members go by the number they were added under; those taken out are freed as an engine would free them."""
@@ -51,6 +64,7 @@ cdef class Pool:
         self.members = {}
         self.rng.state = seed
         assert pool_init(&self.pool, &self.snapshots, 1, <algorithm_t>algorithm, 1, seed)
+        self.pool.clock = injected_clock
 
     def __dealloc__(self):
         pool_dispose(&self.pool)
@@ -119,6 +133,19 @@ cdef class Pool:
             failed = pool_change(&self.pool, <algorithm_t>algorithm, admin_up)
         self.check(failed)
 
+    def configure(
+        self, int algorithm=-1, uint64_t slow_start_ns=0, uint32_t panic_percent=0, uint32_t outlier_5xx=1,
+        uint32_t outlier_connect=1, bint admin_up=True,
+    ):
+        cdef pool_conf_t *conf = <pool_conf_t *>calloc(1, sizeof(pool_conf_t))
+        pool_conf_default(conf)
+        conf.admin_up = admin_up
+        conf.slow_start_ns = slow_start_ns
+        conf.panic_percent = panic_percent
+        conf.outlier_5xx = outlier_5xx
+        conf.outlier_connect = outlier_connect
+        self.check(pool_configure(&self.pool, <algorithm_t>algorithm if algorithm >= 0 else self.pool.algorithm, conf))
+
     def change_member(self, number, uint16_t weight=1, bint backup=False, bint admin_up=True, uint32_t max_connections=0):
         cdef member_t *member = self.at(number)
         cdef int failed
@@ -129,6 +156,19 @@ cdef class Pool:
     def set_up(self, number, bint up):
         flag_set(&self.at(number).up, up)
         self.check(pool_refresh(&self.pool))
+
+    def set_ejected(self, number, uint32_t ejected):
+        flag_set(&self.at(number).ejected, ejected)
+        self.check(pool_refresh(&self.pool))
+
+    @property
+    def panic(self):
+        """(is it in panic, how often was it)"""
+        return bool(flag_get(&self.pool.panic)), counter_get(&self.pool.panics)
+
+    @property
+    def warming_until_ns(self):
+        return (<roster_t *>pointer_get(&self.pool.roster)).warming_until_ns
 
     def pick(self, uint64_t key=0, tried=(), uint64_t port_key=0, uint64_t now_ns=0):
         """The number of one pick; None, or "full" if somebody who was not tried only is full."""
@@ -180,7 +220,7 @@ cdef class Pool:
 
     def simulate(
         self, uint64_t picks, const uint64_t[::1] keys=None, const uint64_t[::1] port_keys=None, uint64_t hold=0,
-        uint64_t gap_ns=0, const uint64_t[::1] response_ns=None
+        uint64_t gap_ns=0, const uint64_t[::1] response_ns=None, uint64_t begin_ns=0
     ):
         """NumPy array of the numbers picked, as long as no member was taken out."""
         cdef simulation_t plan
@@ -192,6 +232,7 @@ cdef class Pool:
         plan.picks = picks
         plan.hold = hold
         plan.gap_ns = gap_ns
+        plan.begin_ns = begin_ns
         if keys is not None:
             assert <uint64_t>keys.shape[0] >= picks
             plan.client_hashes = &keys[0]

@@ -16,10 +16,13 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from fastlb.core.atomics cimport counter_get_seq, spinlock_give, spinlock_take
 from fastlb.core.model cimport member_t, pool_t
-from fastlb.core.selection.ops cimport pick_refuses, pick_t, pick_takes_any, roster_t, selector_ops_t
+from fastlb.core.selection.ops cimport pick_defers, pick_refuses, pick_t, pick_takes_any, roster_t, selector_ops_t
 from fastlb.core.selection.tournament cimport (
     tournament_best, tournament_clear, tournament_new, tournament_set, tournament_t,
 )
+
+cdef enum:
+    LEAST_TURNS = 32                    # passed over in one pick, of members that are warming
 
 cdef struct least_bucket_t:             # members of one group with the same number of sessions; never empty
     uint64_t active
@@ -318,24 +321,43 @@ cdef inline member_t *least_other(const least_conn_t *l, const pick_t *ask) noex
     return best
 
 
+cdef inline void least_turn(least_conn_t *l, member_t *member) noexcept nogil:
+    """It had its turn: to the end of its bucket."""
+    cdef least_bucket_t *bucket = <least_bucket_t *>member.selector_node
+    least_unlink(bucket, member)
+    least_append(l, bucket, member)
+    least_regroup(l, l.group_of[member.listed_weight] - 1)
+
+
+cdef inline member_t *least_first(const least_conn_t *l) noexcept nogil:
+    """The best of all; NULL: nobody is listed."""
+    cdef const least_bucket_t *bucket
+    if l.group_count == 0:
+        return NULL
+    bucket = l.groups[tournament_best(l.order)].lowest
+    return bucket.first if bucket != NULL else NULL
+
+
 cdef inline member_t *least_conn_pick(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil:
     """From the lists as they are now: they may be ahead of the roster. NULL also if another algorithm has taken over."""
     cdef least_conn_t *l = <least_conn_t *>pool.selector
-    cdef least_bucket_t *bucket
-    cdef member_t *member = NULL
+    cdef member_t *member
+    cdef uint64_t stamp
+    cdef uint32_t _
     spinlock_take(&pool.pick_lock)
-    if l.group_count > 0:
-        bucket = l.groups[tournament_best(l.order)].lowest
-        if bucket != NULL:
-            member = bucket.first
-    if member != NULL and not pick_takes_any(ask) and pick_refuses(ask, member):
-        member = least_other(l, ask)
+    member = least_first(l)
+    if member != NULL and not pick_takes_any(ask):
+        stamp = l.stamp
+        # A turn that a warming member does not take is over all the same, else it would be asked at each pick.
+        for _ in range(LEAST_TURNS):
+            if member.selector_stamp > stamp or not pick_defers(ask, member):
+                break
+            least_turn(l, member)
+            member = least_first(l)
+        if pick_refuses(ask, member):
+            member = least_other(l, ask)
     if member != NULL:
-        # To the end of its bucket now: another worker may pick before this one has opened the session.
-        bucket = <least_bucket_t *>member.selector_node
-        least_unlink(bucket, member)
-        least_append(l, bucket, member)
-        least_regroup(l, l.group_of[member.listed_weight] - 1)
+        least_turn(l, member)           # now: another worker may pick before this one has opened the session
     spinlock_give(&pool.pick_lock)
     return member
 

@@ -9,9 +9,14 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_get, flag_get
 from fastlb.core.model cimport algorithm_t, member_t, pool_t
 from fastlb.core.random cimport random_t
+from fastlb.core.slow_start cimport slow_start_refuses, slow_start_t
 
 cdef enum:
     ROSTER_MEMBERS_MAX = 65535          # an index fits 16 bits wherever a table holds many of them
+
+cdef enum:                              # why a member may be refused that was not tried, bits
+    PICK_MAXIMA = 1                     # some have a maximum of sessions
+    PICK_WARMING = 2                    # some are in their slow start
 
 cdef struct pick_t:                     # what a pick may depend on; filled by the caller, for one pick
     uint64_t client_hash                # of the client's address: SOURCE_IP, MAGLEV
@@ -20,7 +25,8 @@ cdef struct pick_t:                     # what a pick may depend on; filled by t
     uint64_t now_ns
     member_t **tried                    # not these again, while another usable one is left
     uint32_t tried_count
-    bint limited                        # set by pool_pick: some members have a maximum of sessions, and may be full
+    uint32_t limited                    # set by pool_pick: PICK_*
+    const slow_start_t *warm            # with PICK_WARMING
     bint full                           # set by pool_pick when it finds nobody: some were not tried, but are full
 
 cdef struct selector_ops_t:             # what an algorithm does not need is NULL
@@ -29,7 +35,7 @@ cdef struct selector_ops_t:             # what an algorithm does not need is NUL
     # Under pool.mutex and pool.pick_lock: right after the roster is published; before one of another algorithm is.
     void (*activate)(pool_t *pool, roster_t *roster) noexcept nogil
     void (*deactivate)(pool_t *pool) noexcept nogil
-    # Worker threads. The roster has a member at least; NULL: each was tried or is full, or the roster is out of date.
+    # Worker threads. The roster has a member at least; NULL: each is refused (pick_refuses), or the roster is out of date.
     member_t *(*pick)(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil
     # Worker threads, after member.active has counted.
     void (*opened)(pool_t *pool, member_t *member, uint64_t now_ns) noexcept nogil
@@ -41,11 +47,16 @@ cdef struct roster_t:
     uint64_t generation
     uint32_t count
     bint even                           # one weight for all
-    bint limited                        # a member has max_connections
+    uint32_t limited                    # PICK_MAXIMA, or 0
+    bint panic                          # too few are up: those that are down serve too
+    uint64_t warming_until_ns           # the last of them has its whole share then; 0: nobody is warming
+    uint64_t slow_start_ns
     uint64_t weight_total
     uint64_t weight_mean                # rounded
     algorithm_t algorithm
     selector_ops_t ops
+    # Of the algorithm; with members in their slow start, ops.pick is roster_pick_slowly, which asks this one.
+    member_t *(*pick_at_once)(pool_t *pool, roster_t *roster, const pick_t *ask) noexcept nogil
     void *state
     uint64_t phase                      # ROUND_ROBIN of equal weights: where in the rotation it begins
     member_t **members                  # in one block with the roster itself
@@ -54,7 +65,7 @@ cdef struct roster_t:
 
 cdef inline bint pick_takes_any(const pick_t *ask) noexcept nogil:
     """Nobody is refused: no need to look."""
-    return (ask.tried_count | <uint32_t>ask.limited) == 0
+    return (ask.tried_count | ask.limited) == 0
 
 
 cdef inline bint member_full(const member_t *member) noexcept nogil:
@@ -71,9 +82,16 @@ cdef inline bint pick_was_tried(const pick_t *ask, const member_t *member) noexc
     return 0
 
 
+cdef inline bint pick_defers(const pick_t *ask, const member_t *member) noexcept nogil:
+    """It is warming, and this pick is not among its share."""
+    return ask.limited & PICK_WARMING and slow_start_refuses(ask.warm, member)
+
+
 cdef inline bint pick_refuses(const pick_t *ask, const member_t *member) noexcept nogil:
-    """It was tried, or it is full."""
-    return pick_was_tried(ask, member) or (ask.limited and member_full(member))
+    """It was tried, or it is full, or this pick is not among its share."""
+    return pick_was_tried(ask, member) or (
+        ask.limited and (member_full(member) or pick_defers(ask, member))
+    )
 
 
 cdef inline uint32_t roster_other_index(const roster_t *roster, const pick_t *ask, uint32_t start) noexcept nogil:
