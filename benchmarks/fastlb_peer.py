@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """fastlb as a peer of the comparison: a process that serves, and takes commands on stdin.
 
-    python -m benchmarks.fastlb_peer PROTOCOL LB_ALGORITHM MEMBER_PORT...
+    python -m benchmarks.fastlb_peer [--policies SET] [--cookie] [--forwarded] PROTOCOL LB_ALGORITHM MEMBER_PORT...
 
 It prints the port it listens on. A command is a line of JSON, and so is its answer:
 
@@ -10,6 +10,7 @@ It prints the port it listens on. A command is a line of JSON, and so is its ans
     {"do": "pick", "members": 10000, "picks": 1000000}   times picks among so many members, without sockets
 """
 
+import argparse
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import time
 from typing import Any
 
 import fastlb
+from benchmarks import policies
 
 NS = 1e9
 PICKED = (
@@ -115,15 +117,54 @@ def pick(members: int, picks: int) -> dict[str, Any]:
     return {"members": members, "ns": found}
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fastlb_peer")
+    parser.add_argument("--policies", choices=list(policies.SETS), default="", help="a set of them")
+    parser.add_argument("--cookie", action="store_true", help="session persistence by HTTP_COOKIE")
+    parser.add_argument("--forwarded", action="store_true", help="insert X-Forwarded-For, -Port and -Proto")
+    parser.add_argument("protocol")
+    parser.add_argument("lb_algorithm")
+    parser.add_argument("ports", type=int, nargs="+", metavar="MEMBER_PORT")
+    return parser.parse_args()
+
+
+def route(listener: fastlb.Listener, pools: list[fastlb.Pool], wanted: list[policies.Policy]) -> None:
+    for one in wanted:
+        if one.pool:
+            policy = listener.create_l7policy(action="REDIRECT_TO_POOL", redirect_pool=pools[one.pool])
+        else:
+            policy = listener.create_l7policy(action="REJECT")
+        for rule in one.rules:
+            policy.create_rule(type=rule.type, compare_type=rule.compare_type, key=rule.key, value=rule.value)
+
+
+FORWARDED = {"X-Forwarded-For": "true", "X-Forwarded-Port": "true", "X-Forwarded-Proto": "true"}
+
+
 def main() -> None:
-    protocol, algorithm, *rest = sys.argv[1:]
-    ports = [int(port) for port in rest]
+    options = arguments()
     engine = fastlb.Engine(workers=1)
     lb = fastlb.LoadBalancer(name="bench", vip_address="127.0.0.1", engine=engine)
-    listener = lb.create_listener(name="bench", protocol=protocol, protocol_port=0)
-    pool = listener.create_pool(name="bench", protocol=protocol, lb_algorithm=algorithm)
-    for port in ports:
-        pool.create_member("127.0.0.1", port)
+    pools = []
+    for ports in policies.dealt(options.ports) if options.policies else [options.ports]:
+        pool = lb.create_pool(
+            protocol=options.protocol,
+            lb_algorithm=options.lb_algorithm,
+            session_persistence={"type": "HTTP_COOKIE"} if options.cookie else None,
+        )
+        for port in ports:
+            pool.create_member("127.0.0.1", port)
+        pools.append(pool)
+    pool = pools[0]
+    listener = lb.create_listener(
+        name="bench",
+        protocol=options.protocol,
+        protocol_port=0,
+        default_pool=pool,
+        insert_headers=FORWARDED if options.forwarded else None,
+    )
+    if options.policies:
+        route(listener, pools, policies.SETS[options.policies]())
     with lb:
         # The worker stays as it was started. This thread is control plane from here on: it leaves the worker its
         # CPU, and goes behind the load on the other one.

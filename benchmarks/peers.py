@@ -2,7 +2,8 @@
 """Starts fastlb, HAProxy, nginx and the bare forwarder: one worker each, on one CPU, with equal features.
 
 Equal means: round robin over the same members, HTTP keep-alive on both sides with member connections shared by
-all clients, no log, no health check, no header added. Beyond that each peer runs as its package ships it.
+all clients, no log, no health check, no header added, no policies and no persistence unless the service asks for them.
+Beyond that each peer runs as its package ships it.
 """
 
 import json
@@ -13,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks import policies
 from benchmarks.accounting import family
 from benchmarks.placement import own
 from benchmarks.toolchain import build
@@ -38,6 +41,12 @@ class Service:
     bulk: bool = False
     """Large bodies: peers that have to be told to splice are told so only in their variant of that name."""
     algorithm: str = "ROUND_ROBIN"
+    policies: str = ""
+    """The name of a set in policies.py; the members are dealt to its pools."""
+    cookie: bool = False
+    """Session persistence by HTTP_COOKIE."""
+    forwarded: bool = False
+    """Insert X-Forwarded-For, -Port and -Proto."""
 
 
 @dataclass
@@ -90,37 +99,78 @@ def _program(name: str) -> str:
     return found
 
 
+_HAPROXY_BALANCE = {"ROUND_ROBIN": "roundrobin", "LEAST_CONNECTIONS": "leastconn"}
+_HAPROXY_FORWARDED = [  # as Octavia's template writes it
+    "option forwardfor",
+    "http-request set-header X-Forwarded-Port %[dst_port]",
+    "http-request set-header X-Forwarded-Proto http",
+]
+
+
+def _haproxy_pool(service: Service, members: list[int]) -> list[str]:
+    lines = ["option http-keep-alive", "http-reuse always"] if service.protocol == "HTTP" else []
+    lines.append(f"balance {_HAPROXY_BALANCE[service.algorithm]}")
+    if service.cookie:
+        lines.append("cookie SRV insert indirect nocache")
+    if service.forwarded:
+        lines += _HAPROXY_FORWARDED
+    for number, port in enumerate(members, 1):
+        cookie = f" cookie {uuid.uuid5(uuid.NAMESPACE_URL, str(number))}" if service.cookie else ""
+        lines.append(f"server m{number} 127.0.0.1:{port}{cookie}")
+    return lines
+
+
+def _haproxy_policies(service: Service, members: list[int], folder: Path, by_map: bool) -> list[str]:
+    """The rest of a frontend that chooses among pools, and these."""
+    wanted = policies.SETS[service.policies]()
+    if by_map:
+        for name, text in policies.haproxy_maps(wanted).items():
+            (folder / name).write_text(text)
+        lines = policies.HAPROXY_BY_MAP.format(folder=folder).splitlines()
+    else:
+        lines = policies.haproxy_lines(wanted)
+    lines.append("default_backend pool0")
+    for number, theirs in enumerate(policies.dealt(members)):
+        lines += [f"backend pool{number}", *_haproxy_pool(service, theirs)]
+    return lines
+
+
 def _haproxy(
-    service: Service, members: list[int], folder: Path, splice: bool = False
+    service: Service, members: list[int], folder: Path, splice: bool = False, by_map: bool = False
 ) -> tuple[list[str], int]:
     port = _free_port()
-    mode = (
-        "mode http\n    option http-keep-alive\n    http-reuse always"
-        if service.protocol == "HTTP"
-        else "mode tcp" + ("\n    option splice-request\n    option splice-response" if splice else "")
-    )
-    algorithm = {"ROUND_ROBIN": "roundrobin", "LEAST_CONNECTIONS": "leastconn"}[service.algorithm]
-    servers = "\n".join(f"    server m{i} 127.0.0.1:{member}" for i, member in enumerate(members, 1))
-    (folder / "haproxy.cfg").write_text(f"""\
+    if service.policies:
+        head, lines = "frontend", _haproxy_policies(service, members, folder, by_map)
+    else:
+        head, lines = "listen", _haproxy_pool(service, members)
+    if splice:
+        lines += ["option splice-request", "option splice-response"]
+    (folder / "haproxy.cfg").write_text(
+        f"""\
 global
     nbthread 1
     maxconn {4000 if splice else 9000}
 
 defaults
+    mode {service.protocol.lower()}
     timeout connect 5s
     timeout client 60s
     timeout server 60s
 
-listen bench
-    bind 127.0.0.1:{port}
-    {mode}
-    balance {algorithm}
-{servers}
-""")
+{head} bench
+bind 127.0.0.1:{port}
+"""
+        + "\n".join(lines)
+        + "\n"
+    )
     return [_program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")], port
 
 
 _NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+_NGINX_FORWARDED = """\
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Port $server_port;
+            proxy_set_header X-Forwarded-Proto $scheme;"""
 
 
 def _nginx(service: Service, members: list[int], folder: Path) -> tuple[list[str], int]:
@@ -144,6 +194,7 @@ stream {{
 }}"""
     else:
         head = ""
+        forwarded = _NGINX_FORWARDED if service.forwarded else ""
         temporary = "\n".join(
             f"    {kind}_temp_path {folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
@@ -165,6 +216,7 @@ http {{
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_max_temp_file_size 0;
+{forwarded}
         }}
     }}
 }}"""
@@ -188,14 +240,25 @@ def _bare(service: Service, members: list[int], folder: Path) -> tuple[list[str]
 
 def _fastlb(service: Service, members: list[int], folder: Path) -> tuple[list[str], int]:
     command = [sys.executable, "-m", "benchmarks.fastlb_peer", service.protocol, service.algorithm]
+    if service.policies:
+        command.append(f"--policies={service.policies}")
+    command += ["--cookie"] * service.cookie + ["--forwarded"] * service.forwarded
     return [*command, *map(str, members)], 0
+
+
+def _plain(service: Service) -> Service:
+    """The same members without policies: what the policies cost is the difference."""
+    return replace(service, policies="")
 
 
 _COMMANDS: dict[str, Callable[[Service, list[int], Path], tuple[list[str], int]]] = {
     "haproxy": _haproxy,
     "haproxy-splice": lambda service, members, folder: _haproxy(service, members, folder, splice=True),
+    "haproxy-map": lambda service, members, folder: _haproxy(service, members, folder, by_map=True),
+    "haproxy-plain": lambda service, members, folder: _haproxy(_plain(service), members, folder),
     "nginx": _nginx,
     "fastlb": _fastlb,
+    "fastlb-plain": lambda service, members, folder: _fastlb(_plain(service), members, folder),
     "bare": _bare,
 }
 NAMES = list(_COMMANDS)

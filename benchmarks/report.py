@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
-from benchmarks.workloads import Sample, Workload
-
-REFERENCE = "haproxy"
+from benchmarks.workloads import REFERENCE, Sample, Workload
 
 
 @dataclass
@@ -28,12 +26,12 @@ class Result:
     def spread(self, peer: str, metric: str) -> float:
         return _spread([sample[metric] for sample in self.rounds.get(peer, ()) if metric in sample])
 
-    def ratios(self, peer: str, metric: str) -> list[float]:
-        pairs = zip(self.rounds.get(peer, ()), self.rounds.get(REFERENCE, ()), strict=False)
+    def ratios(self, peer: str, metric: str, to: str = REFERENCE) -> list[float]:
+        pairs = zip(self.rounds.get(peer, ()), self.rounds.get(to, ()), strict=False)
         return [ours[metric] / theirs[metric] for ours, theirs in pairs if theirs.get(metric)]
 
-    def ratio(self, peer: str, metric: str) -> float | None:
-        found = self.ratios(peer, metric)
+    def ratio(self, peer: str, metric: str, to: str = REFERENCE) -> float | None:
+        found = self.ratios(peer, metric, to)
         return median(found) if found else None
 
     def total(self, peer: str, metric: str) -> float:
@@ -43,7 +41,8 @@ class Result:
         """fastlb's figure in the goal's terms, its spread, and what to say of it."""
         metric = self.workload.metric
         if self.workload.relative:
-            found, spread = self.ratio("fastlb", metric), _spread(self.ratios("fastlb", metric))
+            ratios = self.ratios("fastlb", metric, self.workload.against)
+            found, spread = median(ratios) if ratios else None, _spread(ratios)
         else:
             found, spread = self.figure("fastlb", metric), self.spread("fastlb", metric)
         if found is None:
@@ -140,8 +139,12 @@ def summary(results: Sequence[Result]) -> str:
     for result in results:
         found, spread, verdict = result.outcome()
         goal = result.workload.goal
-        what = f"{result.workload.metric.replace('_', ' ')}{' / HAProxy' if result.workload.relative else ''}"
+        against = {REFERENCE: "HAProxy"}.get(result.workload.against, result.workload.against)
+        what = result.workload.metric.replace("_", " ") + (
+            f" / {against}" if result.workload.relative else ""
+        )
         measured = "" if found is None else f"{found:,.2f} ± {spread:.0%}"
-        floor = _ratio(result.ratio("bare", result.workload.metric)) if result.workload.relative else ""
+        ratio = result.ratio("bare", result.workload.metric, result.workload.against)
+        floor = _ratio(ratio) if result.workload.relative else ""
         rows.append([result.workload.title, what, f"≤ {goal:,g}", measured, floor, verdict])
     return _grid(["workload", "measure", "goal", "fastlb", "bare", ""], rows) + "\n"

@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.placement import own
@@ -15,6 +17,40 @@ from benchmarks.toolchain import build
 
 BODY_BYTES = {"/": 21, "/f": 21, "/k": 64 << 10, "/m": 16 << 20}
 """What the members answer, by path."""
+
+BROWSER_FIELDS = """\
+User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0
+Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8
+Accept-Language: en-GB,en;q=0.7,de;q=0.3
+Accept-Encoding: gzip, deflate, br, zstd
+Referer: http://bench.example/products/list?page=2
+Cookie: session=7d0b3f4e5a6c4f0f9f1e2d3c4b5a6978; theme=dark; consent=1
+DNT: 1
+Upgrade-Insecure-Requests: 1
+Sec-Fetch-Dest: document
+Sec-Fetch-Mode: navigate
+Sec-Fetch-Site: same-origin
+"""
+"""What a browser says with every request."""
+
+ANY_MEMBER = tuple(range(10))
+
+
+def head(path: str, host: str = "bench", fields: str = "") -> bytes:
+    """A GET request; `fields` are whole lines."""
+    return f"GET {path} HTTP/1.1\nHost: {host}\n{fields}\n".replace("\n", "\r\n").encode()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks, and what it must be answered: this status, and if that is 200, by one of these members."""
+
+    text: bytes
+    status: int = 200
+    digits: tuple[int, ...] = ANY_MEMBER
+
+    def line(self) -> bytes:
+        return b"%d %d %d\n" % (self.status, sum(1 << digit for digit in self.digits), len(self.text))
 
 
 @dataclass(frozen=True)
@@ -29,13 +65,18 @@ class Load:
     warmup: float = 0.5
     fields: bool = False
     """Send the eleven fields of a browser; the path "/f" is answered with those of a web application."""
+    requests: tuple[Request, ...] = ()
+    """Asked in turn, instead of the one that path and fields make. All that a member answers has the body of `path`."""
     spin: bool = False
     """Poll instead of sleeping: no wake-up of the load is in the latency, and its CPU is always full."""
 
-    def command(self, port: int, pids: list[int], **more: int) -> str:
+    def asked(self) -> tuple[Request, ...]:
+        fields = (BROWSER_FIELDS if self.fields else "") + ("Connection: close\n" if self.one_shot else "")
+        return self.requests or (Request(head(self.path, fields=fields)),)
+
+    def command(self, port: int, pids: list[int], **more: int | Path) -> str:
         words = {
             "port": port,
-            "path": self.path,
             "body": BODY_BYTES[self.path],
             "connections": self.connections,
             "one_shot": int(self.one_shot),
@@ -43,7 +84,6 @@ class Load:
             "seconds": self.seconds,
             "warmup": self.warmup,
             "spin": int(self.spin),
-            "fields": int(self.fields),
             **more,
         }
         pairs = [f"{key}={value}" for key, value in words.items()] + [f"watch={pid}" for pid in pids]
@@ -53,7 +93,7 @@ class Load:
 class Traffic:
     """The one process on the other side of the balancer."""
 
-    def __init__(self, cpu: int, members: int = 2) -> None:
+    def __init__(self, cpu: int, members: int = 8) -> None:
         self._process = subprocess.Popen(
             [build("traffic")],
             stdin=subprocess.PIPE,
@@ -63,6 +103,7 @@ class Traffic:
             preexec_fn=lambda: own(cpu),
         )
         self.pid = self._process.pid
+        self._folder = tempfile.TemporaryDirectory(prefix="fastlb-bench-")
         self.members = self.listen(members)
 
     def __enter__(self) -> "Traffic":
@@ -76,6 +117,7 @@ class Traffic:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._folder.cleanup()
 
     def listen(self, count: int) -> list[int]:
         """Opens more members; their ports."""
@@ -87,22 +129,27 @@ class Traffic:
         self, load: Load, port: int, pids: list[int], mark: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
         """One run to its end. `mark` is called with "begin" and "end" at the edges of the measured window."""
-        self._say(load.command(port, pids))
+        self._run(load, port, pids)
         return self._until("done", mark)
 
     def check(self, load: Load, port: int, requests: int) -> dict[str, Any]:
         """A few requests whose every body byte is compared."""
-        self._say(load.command(port, [], verify=1, limit=requests))
+        self._run(load, port, [], verify=1, limit=requests)
         return self._until("done")
 
     def hold(self, connections: int, port: int) -> None:
         """Opens connections, one request on each, and leaves them idle until `release`."""
-        self._say(Load(connections=connections).command(port, [], hold=1))
+        self._run(Load(connections=connections), port, [], hold=1)
         self._until("held")
 
     def release(self) -> dict[str, Any]:
         self._say("stop")
         return self._until("done")
+
+    def _run(self, load: Load, port: int, pids: list[int], **more: int) -> None:
+        requests = Path(self._folder.name, "requests")  # read before the run begins
+        requests.write_bytes(b"".join(one.line() + one.text for one in load.asked()))
+        self._say(load.command(port, pids, requests=requests, **more))
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None

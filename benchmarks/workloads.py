@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from benchmarks import peers
+from benchmarks import features, peers, policies
 from benchmarks.accounting import Reading, Usage, private_bytes
 from benchmarks.traffic import BODY_BYTES, Load, Traffic, wrk
 
 Sample = dict[str, float]
 """What one round measured of one peer, by metric; the report knows the metrics' units."""
 
+REFERENCE = "haproxy"
 BALANCERS = ("haproxy", "nginx", "fastlb", "bare")
 
 
@@ -32,11 +33,14 @@ class Bench:
     def timed(self, load: Load) -> Load:
         return replace(load, seconds=self.seconds, warmup=self.warmup)
 
+    def members(self, service: peers.Service) -> list[int]:
+        return self.traffic.members[: policies.MEMBERS if service.policies else 2]
+
     def half_saturation(self) -> float:
         if not self.saturation:
             service = peers.Service("HTTP")
             name = "haproxy" if peers.version("haproxy") else "fastlb"
-            with peers.running(name, service, self.traffic.members, self.balancer_cpu) as peer:
+            with peers.running(name, service, self.members(service), self.balancer_cpu) as peer:
                 done = self.traffic.run(self.timed(Load()), peer.port, peer.pids)
             self.saturation = done["answered"] / done["seconds"]
         return self.saturation / 2
@@ -50,23 +54,36 @@ class Workload:
     metric: str = "cpu_us"
     goal: float = 1.0
     relative: bool = True
-    """The goal is a ratio to HAProxy's figure; else it is the figure itself."""
+    """The goal is a ratio to another's figure; else it is the figure itself."""
+    against: str = REFERENCE
+    """Whose."""
+    prepare: features.Prepare | None = None
+    """Sees that a peer does what the row is about, and says what it is asked."""
     service: peers.Service = field(default_factory=lambda: peers.Service("HTTP"))
     load: Load = field(default_factory=Load)
     peers: tuple[str, ...] = BALANCERS
     unit: Literal["request", "body", "connection"] = "request"
 
 
-def _check(workload: Workload, bench: Bench, peer: peers.Running) -> None:
-    """Before anything is timed: the answers are right to the last byte, and come from both members."""
-    requests = 8 if workload.service.bulk else 32
-    load = replace(workload.load, connections=min(8, workload.load.connections), rate=0.0)
-    done = bench.traffic.check(load, peer.port, requests)
+def _check(workload: Workload, bench: Bench, peer: peers.Running) -> Load:
+    """Before anything is timed: answers are right to the last byte and come from all members. What to ask this peer."""
+    load = workload.load
+    if workload.prepare:
+        load = workload.prepare(workload.key, peer, load)
+    requests = 8 if workload.service.bulk else max(32, len(load.requests))
+    few = replace(load, connections=min(8, load.connections), rate=0.0)
+    done = bench.traffic.check(few, peer.port, requests)
     failed = sum(done["failed"].values())
     if failed:
         raise SystemExit(f"{workload.key}: {peer.name}: {failed} of {requests} wrong: {done['failed']}")
-    if BODY_BYTES[load.path] == 21 and (done["hits"][1] == 0 or done["hits"][2] == 0):
-        raise SystemExit(f"{workload.key}: {peer.name} used one member only: {done['hits']}")
+    if done["reopened"] and not load.one_shot:
+        raise SystemExit(
+            f"{workload.key}: {peer.name} closed {done['reopened']} connections that were to stay open"
+        )
+    members = len(bench.members(workload.service))
+    if BODY_BYTES[load.path] == 21 and not all(done["hits"][1 : members + 1]):
+        raise SystemExit(f"{workload.key}: {peer.name} did not use all of {members} members: {done['hits']}")
+    return load
 
 
 def _figures(usage: Usage, cpu_ns: float, done: dict[str, object], count: float, seconds: float) -> Sample:
@@ -89,12 +106,10 @@ def _figures(usage: Usage, cpu_ns: float, done: dict[str, object], count: float,
 
 def steady(workload: Workload, bench: Bench, name: str) -> Sample:
     """A load that does not change, for a while."""
-    load = bench.timed(workload.load)
-    if workload.metric == "p99_us":
-        load = replace(load, rate=bench.half_saturation())
+    rate = bench.half_saturation() if workload.metric == "p99_us" else 0.0
     readings: list[Reading] = []
-    with peers.running(name, workload.service, bench.traffic.members, bench.balancer_cpu) as peer:
-        _check(workload, bench, peer)
+    with peers.running(name, workload.service, bench.members(workload.service), bench.balancer_cpu) as peer:
+        load = replace(bench.timed(_check(workload, bench, peer)), rate=rate)
         for longer in (1, 10):  # a smoke run may be too short for a machine that is busy with other things
             readings.clear()
             done = bench.traffic.run(
@@ -114,9 +129,8 @@ def steady(workload: Workload, bench: Bench, name: str) -> Sample:
 
 def by_wrk(workload: Workload, bench: Bench, name: str) -> Sample:
     """The same, asked by wrk: a second opinion, from a load generator that is not ours."""
-    load = bench.timed(workload.load)
-    with peers.running(name, workload.service, bench.traffic.members, bench.balancer_cpu) as peer:
-        _check(workload, bench, peer)
+    with peers.running(name, workload.service, bench.members(workload.service), bench.balancer_cpu) as peer:
+        load = bench.timed(_check(workload, bench, peer))
         bench.traffic.run(replace(load, seconds=0.05), peer.port, [])
         first = Reading.take(peer.pids, bench.balancer_cpu)
         done = wrk(load, peer.port, bench.load_cpu)
@@ -127,7 +141,7 @@ def by_wrk(workload: Workload, bench: Bench, name: str) -> Sample:
 def idle_memory(workload: Workload, bench: Bench, name: str) -> Sample:
     """Private memory that a process gains by connections that were served once and then stay open."""
     count = 500 if bench.smoke else 5000
-    with peers.running(name, workload.service, bench.traffic.members, bench.balancer_cpu) as peer:
+    with peers.running(name, workload.service, bench.members(workload.service), bench.balancer_cpu) as peer:
         bench.traffic.run(replace(workload.load, seconds=0.2, warmup=0.1), peer.port, peer.pids)
         before = _settled(peer.pids)
         bench.traffic.hold(count, peer.port)
@@ -155,7 +169,8 @@ def member_added(workload: Workload, bench: Bench, name: str) -> Sample:
     `call` is the call alone: the core picks the member from its return on, at the latest. `picked` includes a
     connection that is then made through the balancer.
     """
-    members = bench.traffic.members + bench.traffic.listen(1000 - len(bench.traffic.members))
+    first = bench.members(workload.service)
+    members = first + bench.traffic.listen(1000 - len(first))
     with peers.running(name, workload.service, members, bench.balancer_cpu) as peer:
         bench.traffic.hold(len(members), peer.port)  # a session for each
         done = peer.ask(do="add", count=10 if bench.smoke else 200)
@@ -172,7 +187,7 @@ def member_added(workload: Workload, bench: Bench, name: str) -> Sample:
 def picks(workload: Workload, bench: Bench, name: str) -> Sample:
     """Picks among 10,000 members and among 10, without sockets."""
     count = 100_000 if bench.smoke else 4_000_000
-    with peers.running(name, workload.service, bench.traffic.members, bench.balancer_cpu) as peer:
+    with peers.running(name, workload.service, bench.members(workload.service), bench.balancer_cpu) as peer:
         few = peer.ask(do="pick", members=10, picks=count)
         many = peer.ask(do="pick", members=10_000, picks=count)
     found = {f"{algorithm}": many["ns"][algorithm] / few["ns"][algorithm] for algorithm in few["ns"]}
@@ -184,7 +199,7 @@ def changes(workload: Workload, bench: Bench, name: str) -> Sample:
     count, seconds = (200, 0.3) if bench.smoke else (10_000, max(8.0, 4 * bench.seconds))
     load = replace(bench.timed(workload.load), rate=bench.half_saturation(), seconds=seconds)
     spare = bench.traffic.listen(16)
-    with peers.running(name, workload.service, bench.traffic.members, bench.balancer_cpu) as peer:
+    with peers.running(name, workload.service, bench.members(workload.service), bench.balancer_cpu) as peer:
         quiet = bench.traffic.run(load, peer.port, peer.pids)
 
         def begin(edge: str) -> None:
@@ -227,6 +242,34 @@ WORKLOADS = [
         goal=0.75,
         service=replace(_HTTP, one_shot=True),
         load=Load(one_shot=True),
+    ),
+    Workload(
+        "policies-10",
+        "HTTP keep-alive, ten L7 policies",
+        steady,
+        goal=0.60,
+        service=replace(_HTTP, policies="ten"),
+        prepare=features.routed("ten"),
+        peers=("haproxy", "fastlb", "fastlb-plain", "bare"),
+    ),
+    Workload(
+        "policies-1000",
+        "HTTP keep-alive, 1,000 L7 policies by host and path",
+        steady,
+        goal=1.2,
+        against="fastlb-plain",
+        service=replace(_HTTP, policies="thousand"),
+        prepare=features.routed("thousand"),
+        peers=("haproxy", "haproxy-map", "haproxy-plain", "fastlb", "fastlb-plain", "bare"),
+    ),
+    Workload(
+        "forwarded-for",
+        "HTTP keep-alive, X-Forwarded-For, -Port and -Proto inserted",
+        steady,
+        goal=0.60,
+        service=replace(_HTTP, forwarded=True),
+        prepare=features.forwarded,
+        peers=("haproxy", "nginx", "fastlb"),
     ),
     Workload("http-64k", "HTTP keep-alive, 64 KiB bodies", steady, goal=0.70, load=Load(path="/k")),
     Workload("tcp", "TCP keep-alive, small messages", steady, goal=0.80, service=_TCP),

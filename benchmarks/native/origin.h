@@ -6,6 +6,7 @@
  *
  *     /        21 bytes, "you hit: webserver1\r\n"; the digit is the member's
  *     /f…      the same, under the fields that a web application answers with
+ *     /e…      the head of the request itself, as it came
  *     /k…      64 KiB
  *     /m…      16 MiB, by sendfile
  *
@@ -50,6 +51,7 @@ typedef struct {
     size_t small_len;
     char fields[10][512];
     size_t fields_len;
+    char echo[ORIGIN_REQUEST_MAX + 128]; /* one at a time: it is asked by checks only */
     char *medium; /* head and body */
     size_t medium_len;
     char head_large[128];
@@ -131,6 +133,7 @@ static inline int member_flush(origin_t *o, member_conn_t *c) {
 
 static inline void member_answer(origin_t *o, member_conn_t *c) {
     char path = c->have > 6 ? c->in[5] : ' ';
+    size_t asked = c->have;
     c->close_after = memmem(c->in, c->have, "onnection: close", 16) != NULL;
     c->have = 0;
     o->served++;
@@ -140,6 +143,11 @@ static inline void member_answer(origin_t *o, member_conn_t *c) {
     } else if (path == 'f') {
         c->out = o->fields[c->digit];
         c->out_left = o->fields_len;
+    } else if (path == 'e') {
+        int head = sprintf(o->echo, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", asked);
+        memcpy(o->echo + head, c->in, asked);
+        c->out = o->echo;
+        c->out_left = (size_t)head + asked;
     } else if (path == 'm') {
         c->out = o->head_large;
         c->out_left = o->large_head_len;

@@ -5,27 +5,13 @@
  * and a server. Commands come on stdin, one a line; every answer is one line of JSON on stdout:
  *
  *     members N                     opens N more listening ports             {"event": "members", "ports": […]}
- *     run port=P path=/ body=21 …   keys as in `set` below                   {"event": "begin"}, "end", "done" …
+ *     run port=P requests=FILE …    keys as in `set` below                   {"event": "begin"}, "end", "done" …
  *     stop                          ends a run that holds its connections    {"event": "done", …}
  */
 #include "load.h"
 #include "origin.h"
 #include <fcntl.h>
 #include <sys/prctl.h>
-
-/* What a browser says with every request. */
-static const char BROWSER_FIELDS[] =
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n"
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
-    "Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\n"
-    "Accept-Encoding: gzip, deflate, br, zstd\r\n"
-    "Referer: http://bench.example/products/list?page=2\r\n"
-    "Cookie: session=7d0b3f4e5a6c4f0f9f1e2d3c4b5a6978; theme=dark; consent=1\r\n"
-    "DNT: 1\r\n"
-    "Upgrade-Insecure-Requests: 1\r\n"
-    "Sec-Fetch-Dest: document\r\n"
-    "Sec-Fetch-Mode: navigate\r\n"
-    "Sec-Fetch-Site: same-origin\r\n";
 
 static load_t load;
 static origin_t origin;
@@ -35,7 +21,6 @@ static int set(load_t *l, const char *key, const char *value) {
     else if (!strcmp(key, "connections")) l->connections = atoi(value);
     else if (!strcmp(key, "one_shot")) l->one_shot = atoi(value); /* a connection per request */
     else if (!strcmp(key, "verify")) l->verify = atoi(value);     /* compare every byte of every body */
-    else if (!strcmp(key, "fields")) l->fields = atoi(value);     /* send a browser's */
     else if (!strcmp(key, "hold")) l->hold = atoi(value);
     else if (!strcmp(key, "spin")) l->spin = atoi(value);         /* poll instead of sleeping */
     else if (!strcmp(key, "rate")) l->rate = atof(value);         /* requests a second; 0: closed loop */
@@ -44,7 +29,7 @@ static int set(load_t *l, const char *key, const char *value) {
     else if (!strcmp(key, "limit")) l->limit = strtoull(value, NULL, 10);
     else if (!strcmp(key, "body")) l->body = strtoull(value, NULL, 10);
     else if (!strcmp(key, "watch") && l->watched < WATCH_MAX) l->watch[l->watched++] = atoi(value);
-    else if (!strcmp(key, "path")) snprintf(l->request, sizeof l->request, "%s", value);
+    else if (!strcmp(key, "requests")) return !requests_read(&l->requests, value);
     else return 0;
     return 1;
 }
@@ -67,22 +52,19 @@ static void command(char *line) {
         load.connections = 64;
         load.seconds = 1;
         load.body = BODY_SMALL;
-        strcpy(load.request, "/");
         while ((word = strtok_r(NULL, " \n", &save))) {
             char *value = strchr(word, '=');
             if (value)
                 *value++ = 0;
             if (!value || !set(&load, word, value)) {
-                fprintf(stderr, "traffic: unknown: %s\n", word);
+                fprintf(stderr, "traffic: can't take: %s\n", word);
                 exit(2);
             }
         }
-        char path[256];
-        snprintf(path, sizeof path, "%s", load.request);
-        load.request_len = (size_t)snprintf(load.request, sizeof load.request,
-                                            "GET %s HTTP/1.1\r\nHost: bench\r\n%s%s\r\n", path,
-                                            load.fields ? BROWSER_FIELDS : "",
-                                            load.one_shot ? "Connection: close\r\n" : "");
+        if (!load.requests.count) {
+            fprintf(stderr, "traffic: nothing to ask\n");
+            exit(2);
+        }
         load_begin(&load);
     } else if (!strcmp(word, "stop")) {
         if (load.phase == RUN_NONE)
