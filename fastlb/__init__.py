@@ -36,7 +36,7 @@ from fastlb.monitor import HealthMonitor
 from fastlb.pool import OutlierDetection, Pool, RetryPolicy, SessionPersistence
 from fastlb.schema import AdditionalVip
 from fastlb.simulation import schedule
-from fastlb.stats import MemberStats, Stats
+from fastlb.stats import MemberStats, PersistenceStats, Stats
 from fastlb.types import (
     Algorithm,
     AlpnProtocol,
@@ -83,6 +83,7 @@ __all__ = [
     "NotSupported",
     "OperatingStatus",
     "OutlierDetection",
+    "PersistenceStats",
     "PersistenceType",
     "Pool",
     "Protocol",

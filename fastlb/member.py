@@ -65,6 +65,13 @@ class Member(NamedResource[MemberSpec]):
         core = self._core
         return core is not None and self._pool._monitored() and core.checked
 
+    @property
+    def ejected(self) -> bool:
+        """Does it get no new sessions for a while, since it failed clients (the pool's outlier_detection)? Its
+        `operating_status` goes on saying what the health monitor sees."""
+        core = self._core
+        return core is not None and core.ejected
+
     def update(
         self,
         *,
@@ -165,6 +172,8 @@ class Member(NamedResource[MemberSpec]):
         parts = [f"<Member {name}{self._endpoint()} weight={self._spec.share} {self._state_words()}"]
         if self._spec.backup:
             parts.append("backup")
+        if self.ejected:
+            parts.append("ejected")
         if self._core is not None:
             parts.append(f"active={self._figures()['active']}")
         return " ".join(parts) + ">"

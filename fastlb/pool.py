@@ -24,7 +24,7 @@ from fastlb.schema import (
     relations,
 )
 from fastlb.schema.pool import HTTP_COOKIE_NAME, TIMEOUT_QUEUE_MS
-from fastlb.stats import MemberStats, total
+from fastlb.stats import MemberStats, PersistenceStats, total
 from fastlb.status import pool_status
 from fastlb.types import (
     Algorithm,
@@ -79,6 +79,7 @@ class Pool(NamedResource[PoolSpec]):
         "_members",
         "_monitor",
         "_past",
+        "_past_panics",
         "_policies",
         "_probing",
     )
@@ -133,6 +134,7 @@ class Pool(NamedResource[PoolSpec]):
         # Figures of deleted members, and those of them that still have sessions.
         self._past: Counter[str] = Counter()
         self._ghosts: list[Member] = []
+        self._past_panics = 0
         # What the core was last told to probe.
         self._probing: dict[str, Any] | None = None
 
@@ -163,6 +165,25 @@ class Pool(NamedResource[PoolSpec]):
         with self._balancer._lock:
             parts = [member._figures() for member in (*self.members, *self._ghosts)]
             return MemberStats.of(total([self._past, *parts]))
+
+    @property
+    def persistence_stats(self) -> PersistenceStats:
+        """What session persistence remembers now. It forgets with `stop()`; cookies of ours name the member
+        themselves, and nothing is remembered for them."""
+        core = self._core
+        return PersistenceStats.of(Counter() if core is None else Counter(core.persistence()))
+
+    @property
+    def panic(self) -> bool:
+        """Are all members used now, since fewer than panic_threshold are up?"""
+        core = self._core
+        return core is not None and core.panic
+
+    @property
+    def panics(self) -> int:
+        """How often that began."""
+        with self._balancer._lock:
+            return self._past_panics + (0 if self._core is None else self._core.panics)
 
     def find_member(self, key: str) -> Member:
         """The member with this id, name, or `address:port`. Raises NotFound."""
@@ -444,6 +465,7 @@ class Pool(NamedResource[PoolSpec]):
         for member in self.members:
             member._detach()
         self._bury(only_ended=False)
+        self._past_panics += core.panics
         core.close()
 
     def _sync_monitor(self) -> None:

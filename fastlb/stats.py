@@ -107,6 +107,8 @@ class MemberStats(_Counters):
     """Connections to it now, idle ones too."""
     response_ns: int
     """Nanoseconds from request to response head, summed over the responses."""
+    ejections: int
+    """How often outlier detection took it out."""
 
 
 @dataclass(frozen=True, slots=True)

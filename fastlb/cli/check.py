@@ -28,11 +28,14 @@ def run(options: argparse.Namespace) -> int:
 def summary(balancers: list[LoadBalancer]) -> str:
     listeners = [listener for balancer in balancers for listener in balancer.listeners]
     pools = [pool for balancer in balancers for pool in balancer.pools]
+    policies = [policy for listener in listeners for policy in listener.l7policies]
     counts = [
-        ("load balancer", len(balancers)),
-        ("listener", len(listeners)),
-        ("pool", len(pools)),
-        ("member", sum(len(pool.members) for pool in pools)),
-        ("health monitor", sum(pool.health_monitor is not None for pool in pools)),
+        (len(balancers), "load balancer", "load balancers"),
+        (len(listeners), "listener", "listeners"),
+        (len(policies), "L7 policy", "L7 policies"),
+        (sum(len(policy.rules) for policy in policies), "L7 rule", "L7 rules"),
+        (len(pools), "pool", "pools"),
+        (sum(len(pool.members) for pool in pools), "member", "members"),
+        (sum(pool.health_monitor is not None for pool in pools), "health monitor", "health monitors"),
     ]
-    return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts)
+    return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)

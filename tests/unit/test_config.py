@@ -306,6 +306,14 @@ def test_check_says_what_is_there(file, capsys):
     )
 
 
+def test_check_counts_policies_and_leaves_out_what_there_is_none_of(file, capsys):
+    rule = {"type": "PATH", "compare_type": "STARTS_WITH", "value": "/"}
+    policies = [{"action": "REJECT", "rules": [rule, rule]}, {"action": "REJECT", "rules": [rule]}]
+    listeners = [{"protocol": "HTTP", "protocol_port": 80, "l7policies": policies}]
+    assert cli.main(["check", file("web.json", {"loadbalancer": {"listeners": listeners}})]) == 0
+    assert capsys.readouterr().out == "web.json: ok, 1 load balancer, 1 listener, 2 L7 policies, 3 L7 rules\n"
+
+
 def test_check_goes_on_after_a_wrong_file_and_answers_one(file, capsys):
     assert cli.main(["check", "none.json", file("web.json", ONE)]) == 1
     out, err = capsys.readouterr()
