@@ -129,7 +129,7 @@ class CoreListener:
         """Errors that were answered, by reason; reasons without any are left out."""
 
 def explain(listener: CoreListener, request: bytes, client: str, port: int) -> dict[str, Any]:
-    """What the listener would do with this request head from this client: status, reason, policies, policy, pool, stick,
+    """What the listener would do with this request head: status, reason, policies, policy, pool, stick,
     stick_usable, choice, members, sent. The core need not run."""
 
 def schedule(

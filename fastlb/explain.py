@@ -144,7 +144,9 @@ class Explanation:
                 marks += [" (chosen)"] if one.member is self.member else []
                 lines.append(f"      {one.member._endpoint()}: {one.why}{''.join(marks)}")
         if self.status is not None:
-            lines.append(f"  answered by the load balancer: {self.status}{f' ({self.reason})' if self.reason else ''}")
+            lines.append(
+                f"  answered by the load balancer: {self.status}{f' ({self.reason})' if self.reason else ''}"
+            )
         lines += [f"  > {line}" for line in self.sent.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")]
         return "\n".join(lines)
 
@@ -158,14 +160,24 @@ def _policy_words(check: PolicyCheck, applied: "L7Policy | None") -> str:
     words = f"policy {policy.name or policy.id} ({policy.action}, position {policy.position})"
     if policy is applied:
         return f"{words}: applies"
-    return f"{words}: passed over, its pool is switched off" if check.passed_over else f"{words}: does not match"
+    return (
+        f"{words}: passed over, its pool is switched off" if check.passed_over else f"{words}: does not match"
+    )
 
 
 def explain(
-    listener: "Listener", *, method: str, host: str | None, path: str, headers: Headers | None, client: tuple[str, int]
+    listener: "Listener",
+    *,
+    method: str,
+    host: str | None,
+    path: str,
+    headers: Headers | None,
+    client: tuple[str, int],
 ) -> Explanation:
     if listener.protocol is not Protocol.HTTP:
-        raise ConfigError("protocol", listener.protocol, "must be HTTP: there are no requests to explain on another")
+        raise ConfigError(
+            "protocol", listener.protocol, "must be HTTP: there are no requests to explain on another"
+        )
     if host is None:
         host = listener._endpoint()
     head = _head(method, host, path, headers)
@@ -175,7 +187,9 @@ def explain(
         return _resolve(listener, found, f"{method} {path} on {host}", (address, port))
 
 
-def _resolve(listener: "Listener", found: dict[str, Any], request: str, client: tuple[str, int]) -> Explanation:
+def _resolve(
+    listener: "Listener", found: dict[str, Any], request: str, client: tuple[str, int]
+) -> Explanation:
     policies = [policy for policy in listener.l7policies if policy._row is not None]
     pools = {pool._core.id: pool for pool in listener._balancer.pools if pool._core is not None}
     pool = pools.get(found["pool"])

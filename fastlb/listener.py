@@ -39,6 +39,7 @@ from fastlb.types import (
 
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
+    from fastlb.explain import Explanation, Headers
 
 
 class Listener(NamedResource[ListenerSpec]):
@@ -231,6 +232,27 @@ class Listener(NamedResource[ListenerSpec]):
         All of them or, when one is refused, none; the message says which (`l7policies[2].rules[0].value`).
         """
         return self._add_policies(kinds.mappings("l7policies", l7policies))
+
+    def explain(
+        self,
+        *,
+        method: str = "GET",
+        host: str | None = None,
+        path: str = "/",
+        headers: "Headers | None" = None,
+        client: tuple[str, int] = ("192.0.2.7", 4711),
+    ) -> "Explanation":
+        """What would become of a request, and why: which policy and rule match, which pool, which members may be chosen
+        and why each other one may not, and what would be sent. Nothing is sent; the code that forwards answers.
+
+        host: the Host field; None: this listener's address. path: with its query. headers: a mapping, or pairs where
+        a name comes more than once. client: its address and port. The load balancer need not be started.
+
+        Raises ConfigError on another protocol than HTTP. A request that would be refused is explained, too.
+        """
+        from fastlb.explain import explain
+
+        return explain(self, method=method, host=host, path=path, headers=headers, client=client)
 
     def update(
         self,

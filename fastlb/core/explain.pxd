@@ -47,6 +47,8 @@ cdef inline standing_t explain_standing(const pool_t *pool, const member_t *memb
         return STANDING_ADMIN_DOWN
     if not flag_get(&member.up):
         return STANDING_DOWN
+    if flag_get(&member.ejected):
+        return STANDING_EJECTED
     if member.weight == 0:
         return STANDING_DRAINED
     return STANDING_RESERVE
