@@ -128,6 +128,9 @@ cdef inline uint32_t uuid_write(const member_t *member, uint8_t *out) noexcept n
 
 
 cdef inline bint member_reachable(const pool_t *pool, const member_t *member) noexcept nogil:
-    """May a client that had this member before have it again? A weight of 0 and being a backup do not matter."""
+    """May a client that had this member before have it again? A weight of 0 and being a backup do not matter; nor, in a panic,
+    do probes and ejections."""
     cdef const pool_conf_t *conf = <const pool_conf_t *>pointer_get(&pool.conf)
-    return conf.admin_up and flag_get(&member.up) != 0 and flag_get(&member.leaving) == 0
+    if not conf.admin_up or flag_get(&member.leaving):
+        return 0
+    return (flag_get(&member.up) != 0 and flag_get(&member.ejected) == 0) or flag_get(&pool.panic) != 0

@@ -77,4 +77,5 @@ cdef inline member_t *explain_choice(pool_t *pool, const session_t *s, random_t 
     ask.client_hash = s.address_hash
     ask.client_port_hash = s.address_port_hash
     ask.rng = rng
+    ask.now_ns = pool.clock()        # who is in its slow start has few of its clients
     return pool_pick(pool, &ask)

@@ -29,6 +29,7 @@ from fastlb.core.http_response cimport (
     RESPONSE_AGAIN, RESPONSE_BROKEN, RESPONSE_CLIENT_GONE, RESPONSE_DONE, RESPONSE_TUNNEL, RESPONSE_WAIT, response_step,
 )
 from fastlb.core.model cimport listener_conf_t
+from fastlb.core.outlier cimport OUTLIER_5XX, outlier_result
 from fastlb.core.refusal cimport REFUSAL_BODY_RATE, REFUSAL_HEAD_TIMEOUT
 from fastlb.core.relay cimport RELAY_TO_CLIENT, relay_release_pipes
 from fastlb.core.retry cimport retry_repeatable
@@ -55,6 +56,8 @@ cdef inline void http_broken(context_t *c, session_t *s) noexcept nogil:
     cdef upstream_t *up = s.up
     if not up.answered:
         idle_died(c, up)
+    if up.answered or not up.reused:                                 # else it may only have grown old
+        outlier_result(up.member.pool, up.member, OUTLIER_5XX)
     if not up.answered and not s.interim and up.conn.eof and retry_repeatable(s):
         s.replayed = 1                                               # from here on, fresh connections only
         upstream_fail(c, s, 0)
@@ -113,6 +116,7 @@ cdef inline bint http_exchange(context_t *c, session_t *s) noexcept nogil:
     # The member broke off in the middle of the body: short of its length or without a last chunk the client sees that;
     # where only the close ends it, a reset tells.
     counter_bump(&member_shard(c, s.up.member).member_aborts, 1)
+    outlier_result(s.up.member.pool, s.up.member, OUTLIER_5XX)
     upstream_abort(c, s)
     session_close(c, s, not s.chunked_out and s.response_body.framing != HTTP1_LENGTH)
     return 0
@@ -184,6 +188,7 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
             counter_bump(&member_shard(c, s.up.member).client_aborts, 1)
         else:
             counter_bump(&member_shard(c, s.up.member).response_errors, 1)
+            outlier_result(s.up.member.pool, s.up.member, OUTLIER_5XX)
         upstream_abort(c, s)
         if s.response_started:
             session_close(c, s, 1)

@@ -33,6 +33,7 @@ from fastlb.core.http_request cimport chunk_pieces, pieces_join
 from fastlb.core.model cimport (
     PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE, listener_shard_t, member_shard_t, member_t, pool_conf_t,
 )
+from fastlb.core.outlier cimport OUTLIER_5XX, OUTLIER_ANSWERED, outlier_result
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_WAIT, relay_splice,
 )
@@ -133,6 +134,14 @@ cdef inline uint32_t response_stick(context_t *c, session_t *s) noexcept nogil:
     c.extras[1].value = http1_span(<const uint8_t *><const char *>b"private", 7)
     c.extras[1].mode = HTTP1_EXTRA_ADD
     return 2
+
+
+cdef inline void response_judge(const context_t *c, const upstream_t *up) noexcept nogil:
+    """Of a whole head: does its status speak for the member?"""
+    cdef uint32_t status = c.response.status
+    if status >= 200 or status == 101:
+        outlier_result(
+            up.member.pool, up.member, OUTLIER_5XX if status >= 500 and status < 600 else OUTLIER_ANSWERED)
 
 
 cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexcept nogil:
@@ -335,6 +344,7 @@ cdef inline int response_step(context_t *c, session_t *s) noexcept nogil:
                     return RESPONSE_BROKEN
                 if verdict > 0:
                     memset(&s.scan, 0, sizeof(s.scan))
+                    response_judge(c, up)
                     verdict = response_head(c, s, <uint32_t>verdict)
                     if verdict != RESPONSE_GO_ON:
                         return verdict

@@ -13,6 +13,7 @@ is to be looked at, because they were removed or the detection was turned off.
     in --(faults reach the limit)--> ejected --(its time is over, detection off, engine stops)--> in
                                         +--(removed)--> forgotten
 """
+from libc.errno cimport EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_get, counter_set, counter_swap_if, flag_get, flag_set, flag_swap
 from fastlb.core.lifetime cimport member_hold, member_release
@@ -100,6 +101,11 @@ cdef inline void outlier_fault(pool_t *pool, member_t *member, bint connect) noe
             break
     if count >= limit and pool.outliers != NULL:
         outlier_accuse(<outliers_t *>pool.outliers, member)
+
+
+cdef inline bint outlier_excused(int error) noexcept nogil:
+    """Is it this host that lacked something for the connection? A negative errno."""
+    return error in (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM, -EAGAIN, -EADDRNOTAVAIL)
 
 
 cdef inline void outlier_result(pool_t *pool, member_t *member, outlier_kind_t kind) noexcept nogil:

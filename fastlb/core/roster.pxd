@@ -43,11 +43,11 @@ cdef enum:
     ROSTER_WEIGHT_MAX = 256
     ROSTER_PEER_DRAWS = 4           # looks for a member that is not warming, to compare loads with
 
-cdef enum:                          # a member's standing
-    STANDING_NONE = 0               # it is not to serve: admin down, weight 0, removed
-    STANDING_DOWN = 1               # its probes fail
-    STANDING_EJECTED = 2
-    STANDING_USABLE = 3
+cdef enum:                          # of a member, the best last
+    RANK_NONE = 0               # it is not to serve: admin down, weight 0, removed
+    RANK_DOWN = 1               # its probes fail
+    RANK_EJECTED = 2
+    RANK_USABLE = 3
 
 cdef struct simulation_t:               # how many picks, for whom, and how long their sessions are open
     uint64_t picks
@@ -90,14 +90,14 @@ cdef inline bint ejection_stands(const pool_conf_t *conf, uint32_t ejected) noex
     return (ejected == EJECTED_5XX and conf.outlier_5xx != 0) or (ejected == EJECTED_CONNECT and conf.outlier_connect != 0)
 
 
-cdef inline uint32_t member_standing(const pool_conf_t *conf, const member_t *member) noexcept nogil:
+cdef inline uint32_t member_rank(const pool_conf_t *conf, const member_t *member) noexcept nogil:
     if not member.admin_up or member.weight == 0 or member.removed:
-        return STANDING_NONE
+        return RANK_NONE
     if flag_get(&member.up) == 0:
-        return STANDING_DOWN
+        return RANK_DOWN
     if ejection_stands(conf, flag_get(&member.ejected)):
-        return STANDING_EJECTED
-    return STANDING_USABLE
+        return RANK_EJECTED
+    return RANK_USABLE
 
 
 cdef inline bint roster_few(uint32_t usable, uint32_t all_, uint32_t percent) noexcept nogil:
@@ -111,8 +111,8 @@ cdef inline void roster_gather(const pool_t *pool, const pool_conf_t *conf, rost
     evidence: all of these serve, up or down. With nobody usable at all: in panic all primaries (all backups of a pool
     without primaries), otherwise those that are merely ejected: ejection alone never leaves a pool with nobody.
     """
-    cdef uint16_t *standings = roster.weights            # not needed for weights yet; one look at each, as `up` may change
-    cdef uint32_t counts[2][4]                           # primaries, backups; of each standing
+    cdef uint16_t *ranks = roster.weights            # not needed for weights yet; one look at each, as `up` may change
+    cdef uint32_t counts[2][4]                           # primaries, backups; of each rank
     cdef uint32_t alls[2]
     cdef uint32_t i, least
     cdef bint backup
@@ -120,22 +120,22 @@ cdef inline void roster_gather(const pool_t *pool, const pool_conf_t *conf, rost
     if not pool.admin_up:
         return
     for i in range(pool.count):
-        standings[i] = <uint16_t>member_standing(conf, pool.members[i])
-        counts[pool.members[i].backup][standings[i]] += 1
+        ranks[i] = <uint16_t>member_rank(conf, pool.members[i])
+        counts[pool.members[i].backup][ranks[i]] += 1
     for i in range(2):
-        alls[i] = counts[i][STANDING_DOWN] + counts[i][STANDING_EJECTED] + counts[i][STANDING_USABLE]
-    least = STANDING_USABLE
-    backup = counts[0][STANDING_USABLE] == 0
-    if counts[backup][STANDING_USABLE] == 0:
+        alls[i] = counts[i][RANK_DOWN] + counts[i][RANK_EJECTED] + counts[i][RANK_USABLE]
+    least = RANK_USABLE
+    backup = counts[0][RANK_USABLE] == 0
+    if counts[backup][RANK_USABLE] == 0:
         backup = alls[0] == 0
         if conf.panic_percent == 0:
-            least = STANDING_EJECTED
-            backup = counts[0][STANDING_EJECTED] == 0
-    if roster_few(counts[backup][STANDING_USABLE], alls[backup], conf.panic_percent):
+            least = RANK_EJECTED
+            backup = counts[0][RANK_EJECTED] == 0
+    if roster_few(counts[backup][RANK_USABLE], alls[backup], conf.panic_percent):
         roster.panic = 1
-        least = STANDING_DOWN
+        least = RANK_DOWN
     for i in range(pool.count):
-        if pool.members[i].backup == backup and standings[i] >= least:
+        if pool.members[i].backup == backup and ranks[i] >= least:
             roster.members[roster.count] = pool.members[i]
             roster.count += 1
 
@@ -194,7 +194,7 @@ cdef inline void roster_warm(
     now_ns = pool.clock()
     for i in range(pool.count):
         member = pool.members[i]
-        if not member.serving and member_standing(conf, member) == STANDING_USABLE:
+        if not member.serving and member_rank(conf, member) == RANK_USABLE:
             # Where nobody serves, nobody comes back: a pool's first members have their whole share at once.
             counter_set(&member.warming_since_ns, <int64_t>now_ns if serves else 0)
     for i in range(roster.count):
@@ -278,7 +278,7 @@ cdef inline void pool_note_serving(pool_t *pool, const pool_conf_t *conf) noexce
     """Remember who is usable, so that the next publication knows who comes back."""
     cdef uint32_t i
     for i in range(pool.count):
-        pool.members[i].serving = member_standing(conf, pool.members[i]) == STANDING_USABLE
+        pool.members[i].serving = member_rank(conf, pool.members[i]) == RANK_USABLE
 
 
 cdef inline int pool_publish(pool_t *pool, const pool_conf_t *conf) noexcept nogil:

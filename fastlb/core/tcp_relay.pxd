@@ -16,6 +16,7 @@ from fastlb.core.context cimport (
     PHASE_CONNECT, PHASE_PAUSE, PHASE_RELAY, context_t, listener_shard, member_shard, session_conf, session_t, upstream_t,
 )
 from fastlb.core.model cimport listener_conf_t, listener_shard_t, member_shard_t
+from fastlb.core.outlier cimport OUTLIER_CONNECTED, outlier_result
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_ENDED, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_TO_MEMBER, relay_step,
 )
@@ -54,6 +55,7 @@ cdef inline void tcp_connect(context_t *c, session_t *s) noexcept nogil:
 
 cdef inline void tcp_connected(context_t *c, session_t *s) noexcept nogil:
     s.up.connecting = 0
+    outlier_result(s.up.member.pool, s.up.member, OUTLIER_CONNECTED)
     s.phase = PHASE_RELAY
     timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + relay_idle_limit_ms(session_conf(s)))
 

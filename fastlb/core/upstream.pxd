@@ -9,6 +9,7 @@ from fastlb.core.conn cimport CONN_MEMBER, EINPROGRESS, EMFILE, ENFILE, ENOMEM, 
 from fastlb.core.context cimport SESSION_TRIES, context_t, member_shard, session_t, upstream_t
 from fastlb.core.lifetime cimport member_hold
 from fastlb.core.model cimport member_shard_t, member_t, pool_t
+from fastlb.core.outlier cimport OUTLIER_UNCONNECTED, outlier_excused, outlier_result
 from fastlb.core.retry cimport retry_repeatable
 from fastlb.core.roster cimport pool_closed, pool_opened, pool_pick
 from fastlb.core.selection.ops cimport pick_t
@@ -93,6 +94,7 @@ cdef inline void upstream_fail(context_t *c, session_t *s, bint connect_failed) 
     cdef member_shard_t *shard = member_shard(c, up.member)
     if connect_failed:
         counter_bump(&shard.connect_errors, 1)
+        outlier_result(up.member.pool, up.member, OUTLIER_UNCONNECTED)
     counter_bump(&shard.retries, 1)
     upstream_count_closed(c, s)
     if not up.reused and s.tries < SESSION_TRIES:
@@ -145,6 +147,8 @@ cdef inline int upstream_attach(
                     up = upstream_connect(c, member, &error)
             if up == NULL:
                 counter_bump(&shard.connect_errors, 1)
+                if not outlier_excused(error):
+                    outlier_result(pool, member, OUTLIER_UNCONNECTED)
                 s.tried[s.tries] = member
                 s.tries += 1
                 continue

@@ -2,14 +2,14 @@
 """outlier.pxd driven from Python, without the probe thread: `turn` is one of its turns, at a time that the test gives."""
 cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc
 from libc.string cimport memset
 from fastlb.core.atomics cimport counter_get, counter_set, flag_get, flag_set, flag_t, pointer_get
 from fastlb.core.lifetime cimport member_let_go, pool_hold, pool_let_go
 from fastlb.core.model cimport ALGORITHM_ROUND_ROBIN, member_t, pool_conf_t, pool_t
 from fastlb.core.outlier cimport *
 from fastlb.core.roster cimport (
-    pool_add, pool_change_member, pool_conf_default, pool_configure, pool_init, pool_pick, pool_refresh, pool_remove,
+    pool_add, pool_change_member, pool_conf_default, pool_configure, pool_init, pool_pick, pool_remove,
 )
 from fastlb.core.random cimport random_t
 from fastlb.core.selection.ops cimport pick_t, roster_t
@@ -17,8 +17,6 @@ from fastlb.core.snapshot cimport (
     snapshot_enter, snapshot_leave, snapshot_reclaim, snapshot_retire, snapshots_init, snapshots_t,
 )
 from fastlb.core.sys.epoll cimport EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, read
-
-import os
 
 CONNECTED = <int>OUTLIER_CONNECTED
 ANSWERED = <int>OUTLIER_ANSWERED
@@ -97,8 +95,8 @@ cdef class Outliers:
 
     def result(self, number, int kind, uint32_t times=1):
         cdef member_t *m = self.at(number)
-        cdef uint32_t i
-        for i in range(times):
+        cdef uint32_t _
+        for _ in range(times):
             outlier_result(self.pool, m, <outlier_kind_t>kind)
 
     def change_member(self, number, uint16_t weight=1, bint admin_up=True):
