@@ -400,13 +400,16 @@ cdef inline void http1_scan_init(http1_scan_t *scan) noexcept nogil:
     scan.parsed = 0
 
 
-cdef inline bint http1_worth_parsing(http1_scan_t *scan, const uint8_t *data, uint32_t length) noexcept nogil:
+cdef inline bint http1_worth_parsing(
+    http1_scan_t *scan, const uint8_t *data, uint32_t length, uint32_t head_bytes
+) noexcept nogil:
     """0: this head is surely incomplete, and the parser has nothing new to complain about, so do not call it.
 
     `data` starts where the head starts, each time. However the bytes arrive, they are skimmed once here, and parsed at
     most about five times over: each new byte earns the right to parse four again, spent at line ends. A line that ends
     while the credit is used up is looked at with a later one, at the latest with the head's end. The first call for
-    a head says 1 and looks at nothing.
+    a head says 1 and looks at nothing. So does one with `head_bytes` or more, the limit that the parser was given: a buffer
+    may be full then, and the parser refuses.
     """
     cdef uint32_t at = scan.scanned
     cdef uint32_t stop
@@ -417,6 +420,8 @@ cdef inline bint http1_worth_parsing(http1_scan_t *scan, const uint8_t *data, ui
         scan.parsed = length
         scan.credit = HTTP1_SCAN_CREDIT
         return length != 0
+    if length >= head_bytes:
+        return 1
     if length <= at:
         return 0
     scan.credit += 4 * (length - at)

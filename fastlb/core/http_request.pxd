@@ -74,7 +74,7 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
                 s.phase = PHASE_HEAD
                 s.head_deadline_ms = c.loop.now_ms + min(conf.timeout_head_ms, conf.timeout_client_data_ms)
                 memset(&s.scan, 0, sizeof(s.scan))
-            if http1_worth_parsing(&s.scan, conn_data(&s.client), held):
+            if http1_worth_parsing(&s.scan, conn_data(&s.client), held, conf.head_bytes):
                 request_limits(&limits, conf)
                 verdict = http1_parse_request(&c.request, conn_data(&s.client), held, &limits)
                 if verdict > 0:

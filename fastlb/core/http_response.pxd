@@ -18,7 +18,7 @@ from fastlb.core.context cimport (
 )
 from fastlb.core.directory cimport uuid_write
 from fastlb.core.http1 cimport (
-    HTTP1_CHUNKED, HTTP1_LENGTH, HTTP1_NO_BODY, HTTP1_UNTIL_CLOSE, http1_head_t, http1_limits_default, http1_limits_t,
+    HTTP1_CHUNKED, HTTP1_HEAD_BYTES, HTTP1_LENGTH, HTTP1_NO_BODY, HTTP1_UNTIL_CLOSE, http1_head_t, http1_limits_default, http1_limits_t,
     http1_parse_response, http1_span, http1_worth_parsing,
 )
 from fastlb.core.http1_body cimport (
@@ -336,7 +336,7 @@ cdef inline int response_step(context_t *c, session_t *s) noexcept nogil:
                 return RESPONSE_WAIT                                 # the member is not read meanwhile
         held = conn_held(&up.conn)
         if not s.response_started:
-            if held and http1_worth_parsing(&s.scan, conn_data(&up.conn), held):
+            if held and http1_worth_parsing(&s.scan, conn_data(&up.conn), held, HTTP1_HEAD_BYTES):
                 up.answered = 1
                 http1_limits_default(&limits)
                 verdict = http1_parse_response(&c.response, conn_data(&up.conn), held, &limits, s.method)

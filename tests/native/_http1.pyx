@@ -121,8 +121,8 @@ cdef class Scan:
     def __cinit__(self):
         http1_scan_init(&self.scan)
 
-    def worth_parsing(self, bytes data):
-        worth = http1_worth_parsing(&self.scan, guarded(data, True), <uint32_t>len(data))
+    def worth_parsing(self, bytes data, uint32_t head_bytes=HTTP1_HEAD_BYTES):
+        worth = http1_worth_parsing(&self.scan, guarded(data, True), <uint32_t>len(data), head_bytes)
         if worth:
             self.parsed_bytes += len(data)
         return bool(worth)

@@ -772,6 +772,13 @@ def test_parsing_again_costs_a_fixed_share_however_slow_the_bytes_come(http1, li
     assert scan.parsed_bytes <= 6 * len(data) + 1024
 
 
+@pytest.mark.parametrize("first", [1, 300, 5000, 9999, 10_000, 20_000])
+def test_head_that_reaches_its_limit_is_parsed_at_once(http1, first):
+    scan = http1.Scan()
+    scan.worth_parsing(b"x" * first, 10_000)
+    assert scan.worth_parsing(b"x" * max(first, 10_000), 10_000)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_slow_fault_is_noticed_by_the_end_of_its_head(http1, name):
     data, status, _ = REFUSED[name]

@@ -3,7 +3,9 @@
 
 import contextlib
 
-from fastlb.testing import http, request, response
+import pytest
+
+from fastlb.testing import http, request, response, wait_until_taken
 
 
 def refused(balancer, message):
@@ -62,6 +64,18 @@ def test_one_field_without_end_is_431(balance, member):
     message = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"v" * 300_000
     assert refused(balance(one), message) == 431
     assert one.received == b""
+
+
+@pytest.mark.parametrize("limit", [1024, 33_000, 65_535])
+@pytest.mark.parametrize("share", [0.3, 0.52, 0.98])
+def test_too_large_a_head_is_431_whatever_the_limit_and_the_pieces(balance, member, limit, share):
+    message = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"v" * 100_000
+    with balance(member(), listener={"request_head_limit": limit}).client.connect() as conn:
+        conn.send(message[: int(limit * share)])
+        wait_until_taken(conn)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            conn.send(message[int(limit * share) :])
+        assert conn.read_response().status == 431
 
 
 def test_a_head_that_arrives_behind_other_bytes_has_the_same_limit(balance, member):
