@@ -448,7 +448,8 @@ class Listener(NamedResource[ListenerSpec]):
         if "redirect_pool" in fields:
             pool, also = fields.pop("redirect_pool"), fields.get("redirect_pool_id")
             fields["redirect_pool_id"] = pool_id_of(self._balancer, pool, also, field=f"{path}redirect_pool")
-        rules = kinds.mappings(f"{path}rules", fields.pop("rules", None) or ())
+        given = fields.pop("rules", None)
+        rules = [] if given is None else kinds.mappings(f"{path}rules", given)
         spec = schema.create(L7PolicySpec, fields, coerce=coerce, path=path)
         if len(rules) > RULES_AT_MOST:
             raise Conflict(

@@ -31,7 +31,7 @@ _TARGETS = {
 _url_text = kinds.text(255)
 _USER = r"(?:[\w.~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})+@"
 _NAME = r"(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"
-_URL = re.compile(rf"https?://(?:{_USER})?({_NAME}|\[[^\]]+\])(?::\d*)?(?:[/?#].*)?", re.ASCII)
+_URL = re.compile(rf"https?://(?:{_USER})?({_NAME}|\[[^\]]+\])(?::\d*)?(?:/[^\[\]?#]*)?(?:[?#].*)?", re.ASCII)
 _FOUR_NUMBERS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 

@@ -16,6 +16,8 @@ NEEDED = {
     schema.ListenerSpec: {"protocol": "HTTP", "protocol_port": 80},
     schema.PoolSpec: {"protocol": "UDP", "lb_algorithm": "ROUND_ROBIN"},
     schema.MemberSpec: {"address": "10.0.0.7", "protocol_port": 8080},
+    schema.L7PolicySpec: {"action": "REJECT", "redirect_http_code": 301},
+    schema.L7RuleSpec: {"type": "HEADER", "compare_type": "CONTAINS", "key": "X-A", "value": "a"},
     schema.HealthMonitorSpec: {"type": "HTTP", "delay": 5, "timeout": 4, "max_retries": 2},
 }
 WORDS = st.sampled_from(
@@ -37,6 +39,12 @@ WORDS = st.sampled_from(
         "subnet_id",
         "ip_address",
         "X-Forwarded-For",
+        "REDIRECT_TO_URL",
+        "https://h/",
+        "HOST_NAME",
+        "REGEX",
+        "(",
+        "301",
         "6f1e7a52-3d1b-4c68-9f0a-0b8f7f1f2c3d",
     ]
 )

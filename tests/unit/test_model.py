@@ -51,7 +51,12 @@ def monitor(pool):
     return pool.create_health_monitor(type="HTTP", delay=5, timeout=4, max_retries=2)
 
 
-@pytest.fixture(params=["lb", "listener", "pool", "member", "monitor"])
+@pytest.fixture
+def policy(listener):
+    return listener.create_l7policy(action="REJECT")
+
+
+@pytest.fixture(params=["lb", "listener", "pool", "member", "monitor", "policy"])
 def anything(request):
     return request.getfixturevalue(request.param)
 
