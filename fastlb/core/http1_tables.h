@@ -79,6 +79,12 @@ static inline uint32_t http1_colon_bits(const uint8_t *p) {
     return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8(':')));
 }
 
+static inline uint32_t http1_cookie_bits(const uint8_t *p) {
+    __m128i x = _mm_loadu_si128((const __m128i *)p);
+    __m128i end = _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8(';')), _mm_cmpeq_epi8(x, _mm_set1_epi8(',')));
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(end, _mm_cmpeq_epi8(x, _mm_set1_epi8('"'))));
+}
+
 // The last, short step reads the 16 bytes that end at `end` and shifts out those that were seen already.
 #define HTTP1_SKIM(NAME, BITS, BYTE_TEST)                                                              \
     static inline uint32_t NAME(const uint8_t *base, uint32_t floor, uint32_t at, uint32_t end) {      \
@@ -110,10 +116,12 @@ static inline uint32_t http1_colon_bits(const uint8_t *p) {
 #define HTTP1_IS_BAD_VALUE(c) (http1_class[c] & HTTP1_BAD_VALUE)
 #define HTTP1_IS_BAD_TARGET(c) (http1_class[c] & HTTP1_BAD_TARGET)
 #define HTTP1_IS_COLON(c) ((c) == ':')
+#define HTTP1_ENDS_COOKIE(c) ((c) == ';' || (c) == ',' || (c) == '"')
 
 HTTP1_SKIM(http1_skim_value, http1_bad_value_bits, HTTP1_IS_BAD_VALUE)
 HTTP1_SKIM(http1_skim_target, http1_bad_target_bits, HTTP1_IS_BAD_TARGET)
 HTTP1_SKIM(http1_skim_colon, http1_colon_bits, HTTP1_IS_COLON)
+HTTP1_SKIM(http1_skim_cookie, http1_cookie_bits, HTTP1_ENDS_COOKIE)
 
 // 1 if `length` bytes at `p` are `lower` in any case. `lower`: small letters, digits and "-" only. Bit 0x40 tells letters
 // from the rest of these, so that only letters fold: CR must not pass for "-".

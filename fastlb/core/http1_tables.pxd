@@ -107,6 +107,7 @@ cdef extern from "fastlb/core/http1_tables.h" nogil:
     uint32_t http1_skim_value(const uint8_t *base, uint32_t floor, uint32_t at, uint32_t end) noexcept
     uint32_t http1_skim_target(const uint8_t *base, uint32_t floor, uint32_t at, uint32_t end) noexcept
     uint32_t http1_skim_colon(const uint8_t *base, uint32_t floor, uint32_t at, uint32_t end) noexcept
+    uint32_t http1_skim_cookie(const uint8_t *base, uint32_t floor, uint32_t at, uint32_t end) noexcept
     bint http1_is(const uint8_t *p, const char *lower, uint32_t length) noexcept
     bint http1_same(const uint8_t *a, const uint8_t *b, uint32_t length) noexcept
     uint8_t http1_class_of(const uint8_t *p, uint32_t length, uint8_t *some) noexcept

@@ -14,7 +14,7 @@ from fastlb.core.http1_head cimport (
 )
 from fastlb.core.http1_tables cimport (
     HTTP1_FIELD_CACHE_CONTROL, HTTP1_FIELD_COOKIE, HTTP1_FIELD_ETAG, HTTP1_FIELD_EXPIRES, HTTP1_FIELD_LAST_MODIFIED,
-    HTTP1_FIELD_PRAGMA, HTTP1_FIELD_SET_COOKIE, http1_is,
+    HTTP1_FIELD_PRAGMA, HTTP1_FIELD_SET_COOKIE, http1_is, http1_skim_cookie,
 )
 from fastlb.core.http1_write cimport HTTP1_EXTRA_ADD, http1_extra_t
 
@@ -37,19 +37,16 @@ cdef inline bint cookie_blank(uint8_t c) noexcept nogil:
 
 cdef inline uint32_t cookie_value_end(const uint8_t *text, uint32_t length, uint32_t at) noexcept nogil:
     """Of the delimiter behind the value that begins at `at`, or `length`."""
-    cdef bint quoted = 0
-    while at < length:
-        if quoted:
-            if text[at] == c'\\':
-                at += 1                  # and what it escapes
-            elif text[at] == c'"':
-                quoted = 0
-        elif text[at] == c'"':
-            quoted = 1
-        elif text[at] == c';' or text[at] == c',':
+    while True:
+        at = http1_skim_cookie(text, 0, at, length)
+        if at >= length or text[at] != c'"':
             return at
         at += 1
-    return length
+        while at < length and text[at] != c'"':
+            at += 2 if text[at] == c'\\' else 1     # and what it escapes
+        at += 1
+        if at >= length:
+            return length
 
 
 cdef inline void cookie_pair(const uint8_t *text, uint32_t length, uint32_t at, bint listed, cookie_pair_t *pair) noexcept nogil:
@@ -134,34 +131,42 @@ cdef inline bint cookie_find_last(
     return found
 
 
+cdef inline uint32_t cookie_keep(uint8_t *out, uint32_t n, const uint8_t *text, uint32_t start, uint32_t end) noexcept nogil:
+    """Append text[start:end] to the `n` bytes in `out`, which does not begin with a blank; how many there are then."""
+    while n == 0 and start < end and cookie_blank(text[start]):
+        start += 1
+    memcpy(out + n, text + start, end - start)
+    return n + end - start
+
+
 cdef inline bint cookie_rest(
     const uint8_t *text, uint32_t length, const uint8_t *name, uint32_t name_length, uint8_t *out, uint32_t *rest
 ) noexcept nogil:
     """Copy a field's value less the cookies of that name, and the "$" attributes that follow them; 0: it holds none."""
     cdef cookie_pair_t pair
     cdef uint32_t at = 0
+    cdef uint32_t run = 0                # what is not yet copied starts here
     cdef uint32_t n = 0
-    cdef uint32_t start, end
-    cdef bint found = 0
     cdef bint removed = 0                # the pair just read
+    cdef bint found = 0
     while at < length:
-        start = at
         cookie_pair(text, length, at, 1, &pair)
-        end = pair.end + 1 if pair.end < length else length
         removed = cookie_is(text, &pair, name, name_length) or (removed and pair.name_length and text[pair.name] == c'$')
-        found |= removed
-        if not removed:
-            if n == 0:
-                start = pair.name
-            memcpy(out + n, text + start, end - start)
-            n += end - start
+        if removed:
+            n = cookie_keep(out, n, text, run, at)
+            run = pair.end + 1
+            found = 1
         at = pair.end + 1
-    if removed and pair.end == length and n > 0:
-        n -= 1                           # the delimiter before it
+    if not found:
+        return 0
+    if run <= length:
+        n = cookie_keep(out, n, text, run, length)
+    elif n > 0:
+        n -= 1                           # the delimiter before the pair that was the last
     while n > 0 and cookie_blank(out[n - 1]):
         n -= 1
     rest[0] = n
-    return found
+    return 1
 
 
 cdef inline uint32_t cookie_remove(

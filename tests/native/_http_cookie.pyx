@@ -2,6 +2,7 @@
 """http_cookie.pxd driven from Python: each head is parsed between unreadable pages."""
 from libc.string cimport memset
 from fastlb.core.http1 cimport *
+from fastlb.core.http1_tables cimport HTTP1_FIELD_CACHE_CONTROL, HTTP1_FIELD_COOKIE, HTTP1_FIELD_SET_COOKIE
 from fastlb.core.http1_write cimport *
 from fastlb.core.http_cookie cimport *
 
@@ -88,6 +89,62 @@ def drop_set_cookie(bytes data, bytes name):
     set_cookie_drop(&head, bytes_of(name), <uint32_t>len(name))
     length = http1_write_response(&head, written, sizeof(written), head.framing, HTTP1_CONN_DEFAULT, NULL, 0)
     return written[:length]
+
+
+cdef void fields_at(http1_head_t *head, list values, uint32_t id, bint at_end) except *:
+    """A head of fields with any bytes for values, the first or the last of them against an unreadable page."""
+    cdef uint32_t at = 0
+    cdef uint32_t i
+    memset(head, 0, sizeof(http1_head_t))
+    head.base = guarded(b"".join(values), at_end)
+    head.status = 200
+    head.count = <uint32_t>len(values)
+    for i in range(head.count):
+        head.fields[i].id = <uint8_t>id
+        head.fields[i].verbatim = 1
+        head.fields[i].value_offset = at
+        head.fields[i].value_length = <uint16_t>len(values[i])
+        at += <uint32_t>len(values[i])
+
+
+cdef list untouched(http1_head_t *head, list values):
+    cdef uint32_t i
+    assert all([bool(head.fields[i].drop) != bool(head.fields[i].verbatim) for i in range(head.count)])
+    return [values[i] for i in range(head.count) if not head.fields[i].drop]
+
+
+def request_fields(list values, bytes name, bint at_end):
+    """(values of the cookie, Cookie fields that stay as they are when it is removed, those that come instead)"""
+    cdef http1_head_t head
+    cdef http1_extra_t extras[100]
+    cdef uint8_t out[65536]
+    cdef span_t value
+    cdef cookie_place_t place
+    cdef uint32_t used, count, i
+    cdef uint32_t capacity = <uint32_t>sum([len(one) for one in values])
+    fields_at(&head, values, HTTP1_FIELD_COOKIE, at_end)
+    memset(&place, 0, sizeof(place))
+    found = []
+    while cookie_next(&head, &place, bytes_of(name), <uint32_t>len(name), &value):
+        found.append(taken(&value))
+    memset(out, 0xAA, sizeof(out))
+    count = cookie_remove(&head, bytes_of(name), <uint32_t>len(name), out, &used, capacity, extras, 100)
+    assert used <= capacity and out[capacity] == 0xAA
+    return found, untouched(&head, values), [taken(&extras[i].value) for i in range(count)]
+
+
+def response_fields(list values, bytes name, bint at_end):
+    """(what APP_COOKIE learns, Set-Cookie fields that stay, whether these as Cache-Control fields make it cacheable)"""
+    cdef http1_head_t head
+    cdef span_t value
+    cdef bint found
+    fields_at(&head, values, HTTP1_FIELD_CACHE_CONTROL, at_end)
+    cached = bool(response_cacheable(&head))
+    fields_at(&head, values, HTTP1_FIELD_SET_COOKIE, at_end)
+    found = set_cookie_find(&head, bytes_of(name), <uint32_t>len(name), &value)
+    learnt = taken(&value) if found else None
+    set_cookie_drop(&head, bytes_of(name), <uint32_t>len(name))
+    return learnt, untouched(&head, values), cached
 
 
 def cacheable(bytes data, method="GET"):
