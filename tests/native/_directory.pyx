@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from fastlb.core.atomics cimport counter_add_sync, counter_set, flag_get, flag_set, flag_t, pointer_get
 from fastlb.core.directory cimport *
-from fastlb.core.model cimport algorithm_t, member_t, persistence_t, pool_conf_t, pool_t
+from fastlb.core.model cimport EJECTED_5XX, EJECTED_NOT, algorithm_t, member_t, persistence_t, pool_conf_t, pool_t
 from fastlb.core.roster cimport *
 from fastlb.core.snapshot cimport (
     snapshot_enter, snapshot_leave, snapshot_reclaim, snapshot_retire, snapshot_retired_t, snapshots_init,
@@ -138,9 +138,11 @@ cdef class Pool:
             free(conf)
         self.check(failed)
 
-    def set_flags(self, uuid, bint up=True, bint leaving=False):
+    def set_flags(self, uuid, bint up=True, bint leaving=False, bint ejected=False, bint panic=False):
         flag_set(&self.at(uuid).up, up)
         flag_set(&self.at(uuid).leaving, leaving)
+        flag_set(&self.at(uuid).ejected, EJECTED_5XX if ejected else EJECTED_NOT)
+        flag_set(&self.pool.panic, panic)
 
     def set_key(self, uuid, uint64_t key):
         """Before it is added again."""

@@ -210,6 +210,20 @@ def test_a_member_is_in_reach_while_it_and_its_pool_are_up_and_stay(pool):
     assert not pool.reachable(A)
 
 
+def test_an_ejected_member_is_out_of_reach(pool):
+    pool.add(A)
+    pool.set_flags(A, ejected=True)
+    assert not pool.reachable(A)
+
+
+def test_in_a_panic_only_members_that_leave_are_out_of_reach(pool):
+    pool.add(A)
+    pool.set_flags(A, up=False, ejected=True, panic=True)
+    assert pool.reachable(A)
+    pool.set_flags(A, leaving=True, panic=True)
+    assert not pool.reachable(A)
+
+
 def test_weight_0_and_being_a_backup_are_no_matter(pool):
     pool.add(A, weight=0)
     pool.add(B, backup=True)
