@@ -133,7 +133,7 @@ cdef list _explain_policies(const l7_program_t *program, context_t *c):
     cdef const l7_policy_t *policy
     cdef uint32_t i, k
     cdef list found = []
-    l7_begin(&c.request, &c.l7)
+    l7_begin(program, &c.request, &c.l7)
     for i in range(program.count):
         policy = &program.policies[i]
         rules = [

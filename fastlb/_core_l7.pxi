@@ -65,7 +65,8 @@ cdef class CorePolicies:
                 _fail(failed)
             for type_, compare_type, key, value, invert in rules:
                 self.add_rule(type_, compare_type, key, value, invert)
-        failed = l7_program_finish(self.program)
+        with nogil:
+            failed = l7_program_finish(self.program)
         if failed:
             _fail(failed)
 

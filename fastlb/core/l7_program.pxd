@@ -13,12 +13,16 @@ from libc.string cimport memcpy
 from fastlb.core.atomics cimport counter_add_sync, counter_set, counter_t
 from fastlb.core.bytes cimport span_t
 from fastlb.core.http1_tables cimport http1_lookup
+from fastlb.core.l7_index cimport (
+    L7_RANKS, L7_SOURCES, L7_SOURCE_COOKIE, L7_SOURCE_HEADER, L7_SOURCE_HOST, L7_SOURCE_HOST_END, L7_SOURCE_NOTHING,
+    L7_SOURCE_PATH, L7_SOURCE_PATH_END, l7_index_build, l7_index_free, l7_index_t, l7_key_t, l7_place_t, l7_source_t,
+    l7_walk_start,
+)
 from fastlb.core.l7_regex cimport l7_regex_error_t, l7_regex_free, l7_regex_new, l7_regex_t
 from fastlb.core.lifetime cimport pool_hold, pool_release
 from fastlb.core.model cimport pool_t
 
 cdef enum:
-    L7_POLICIES_MAX = 65536
     L7_TEXT_MAX = 65535          # bytes of a value, a key or a target
 
 cdef enum l7_action_t:
@@ -66,7 +70,11 @@ cdef struct l7_policy_t:
 cdef struct l7_program_t:
     counter_t refs
     uint32_t count
-    l7_policy_t *policies        # in the order of evaluation
+    l7_policy_t *policies        # in the order of evaluation: a policy's rank is its place here
+    l7_index_t index
+    l7_place_t starts[7]         # of each l7_source_t
+    uint8_t *key_text            # the index's bytes
+    uint32_t regex_count
     # While it is made; afterwards they say what it was made of.
     uint32_t policy_room
     uint32_t rule_count
@@ -84,6 +92,8 @@ cdef inline void l7_program_free(l7_program_t *program) noexcept nogil:
     for i in range(program.count):
         if program.policies[i].pool != NULL:
             pool_release(program.policies[i].pool)
+    l7_index_free(&program.index)
+    free(program.key_text)
     free(program.policies)
     free(program.rules)
     free(program.text)
@@ -138,7 +148,7 @@ cdef inline int l7_policy_add(
 ) noexcept nogil:
     """The next policy by position; `pool`: NULL, or held from here on. 0; -E2BIG: no room was asked for; -EINVAL."""
     cdef l7_policy_t *policy = &program.policies[program.count]
-    if program.count == program.policy_room or program.count == L7_POLICIES_MAX:
+    if program.count == program.policy_room or program.count == L7_RANKS:
         return -E2BIG
     if action > L7_REDIRECT_TO_POOL or (action == L7_REDIRECT_TO_POOL) != (pool != NULL):
         return -EINVAL
@@ -182,10 +192,11 @@ cdef inline int l7_rule_add(
     rule.field = 0
     if type == L7_HEADER:
         rule.field = <uint8_t>http1_lookup(rule.key.data, 0, rule.key.length, rule.key.length)
-    if compare == L7_REGEX:
+    if compare == L7_REGEX and rule.value.length > 0:
         failed = l7_regex_new(&rule.regex, rule.value, type == L7_HOST_NAME, error)
         if failed:
             return failed
+        program.regex_count += 1
     elif type == L7_HOST_NAME:
         byte = <uint8_t *>rule.value.data
         for i in range(rule.value.length):
@@ -216,6 +227,94 @@ cdef inline void l7_rules_sort(l7_rule_t *rules, uint32_t count) noexcept nogil:
         rules[k] = rule
 
 
+# ---- what each policy waits for
+
+cdef inline bint l7_rule_never(const l7_rule_t *rule) noexcept nogil:
+    """It matches nothing, inverted everything: there is no TLS; and an empty value, which takes quotes to write, HAProxy
+    matches with nothing either."""
+    return rule.type >= L7_SSL_CONN_HAS_CERT or rule.value.length == 0
+
+
+cdef inline uint32_t l7_share(uint32_t length, bint more) noexcept nogil:
+    """A guess: of how many requests a value begins or ends so, if one in so many is equal."""
+    if not more:
+        return 1
+    if length < 4:
+        return 4096 if length < 2 else 64
+    return 2
+
+
+cdef inline size_t l7_key_put(uint8_t *out, size_t at, span_t text, bint back, bint fold) noexcept nogil:
+    cdef uint32_t i
+    cdef uint8_t byte
+    for i in range(text.length):
+        byte = text.data[text.length - 1 - i] if back else text.data[i]
+        if fold and c'A' <= byte <= c'Z':
+            byte |= 0x20
+        out[at + i] = byte
+    return at + text.length
+
+
+cdef inline bint l7_rule_key(const l7_rule_t *rule, uint8_t *out, l7_key_t *key) noexcept nogil:
+    """What a request must have for this rule to match, written to `out`; 0: nothing that can be looked up."""
+    cdef l7_source_t source = L7_SOURCE_NOTHING
+    cdef size_t at = 1
+    cdef bint named = rule.type == L7_HEADER or rule.type == L7_COOKIE
+    cdef bint back = rule.compare == L7_ENDS_WITH and not named
+    cdef bint whole = rule.compare == L7_EQUAL_TO or rule.compare == L7_STARTS_WITH or back
+    if rule.invert:
+        return 0
+    key.share = 0
+    key.more = 0
+    if not l7_rule_never(rule):
+        if not whole and not named:
+            return 0
+        key.more = rule.compare != L7_EQUAL_TO
+        key.share = l7_share(rule.value.length, key.more)
+        if named:
+            # The fields must be walked for it. Where only the name is looked up, most requests may have that.
+            source = L7_SOURCE_HEADER if rule.type == L7_HEADER else L7_SOURCE_COOKIE
+            key.share = 8 * key.share if whole else 2048
+            at = l7_key_put(out, at, rule.key, 0, rule.type == L7_HEADER)
+            out[at] = c':' if rule.type == L7_HEADER else c'='
+            at += 1
+        elif rule.type == L7_HOST_NAME:
+            source = L7_SOURCE_HOST_END if back else L7_SOURCE_HOST
+        else:
+            source = L7_SOURCE_PATH_END if back else L7_SOURCE_PATH
+        if whole:
+            at = l7_key_put(out, at, rule.value, back, 0)
+    out[0] = <uint8_t>source
+    key.data = out
+    key.length = <uint32_t>at
+    return 1
+
+
+cdef inline int l7_program_index(l7_program_t *program) noexcept nogil:
+    """0 or -ENOMEM."""
+    cdef l7_key_t *keys = <l7_key_t *>calloc(<size_t>program.rule_count + 1, sizeof(l7_key_t))
+    cdef const l7_policy_t *policy
+    cdef uint32_t count = 0
+    cdef uint32_t rank, i
+    cdef size_t at = 0
+    cdef int failed = -ENOMEM
+    program.key_text = <uint8_t *>malloc(program.text_length + 2 * <size_t>program.rule_count + 1)
+    if keys != NULL and program.key_text != NULL:
+        for rank in range(program.count):
+            policy = &program.policies[rank]
+            for i in range(policy.rule_count):
+                if l7_rule_key(&policy.rules[i], program.key_text + at, &keys[count]):
+                    keys[count].rank = rank
+                    at += keys[count].length
+                    count += 1
+        failed = l7_index_build(&program.index, keys, count, program.count)
+    free(keys)
+    if not failed:
+        for i in range(L7_SOURCES):
+            l7_walk_start(&program.index, <l7_source_t>i, &program.starts[i])
+    return failed
+
+
 cdef inline int l7_program_finish(l7_program_t *program) noexcept nogil:
     """Put all in order. 0 or -ENOMEM, and then it must not be used."""
     cdef l7_policy_t *given = program.policies
@@ -233,4 +332,4 @@ cdef inline int l7_program_finish(l7_program_t *program) noexcept nogil:
         l7_rules_sort(<l7_rule_t *>placed[i].rules, placed[i].rule_count)
     program.policies = placed
     free(given)
-    return 0
+    return l7_program_index(program)

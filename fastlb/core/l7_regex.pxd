@@ -4,14 +4,15 @@
 Searching is byte-wise and unanchored, as HAProxy does it.  A search is paid for in steps of about a nanosecond, which
 PCRE2 reports through callouts before each item of the pattern: it ends, undecided, once the subject's or the request's
 share is used up.  Steps are counted, not timed, so the same request has the same outcome each time and everywhere; what
-PCRE2 limits of its own (backtracking, stack) stands behind that.  A subject above L7_REGEX_SUBJECT bytes is not looked
-at, since half a look would be a wrong answer.
+PCRE2 limits of its own (backtracking, stack) stands behind that.  A third of a millisecond is the most that was seen of a
+search, and a millisecond and a half of a request, twice that where there is no JIT.  A subject above L7_REGEX_SUBJECT
+bytes is not looked at, since half a look would be a wrong answer.
 
 No search takes memory from the system: what it needs lies in the worker's l7_regex_scratch_t.
 """
 from libc.errno cimport EINVAL, ENOMEM, ENOSYS
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from fastlb.core.atomics cimport counter_bump, counter_t
 from fastlb.core.bytes cimport span_t
@@ -29,10 +30,12 @@ cdef enum l7_verdict_t:
 cdef enum:
     L7_REGEX_SUBJECT = 8192      # bytes
     L7_REGEX_STEPS = 1 << 19     # a subject
-    L7_REGEX_STEPS_REQUEST = 1 << 21
+    L7_REGEX_STEPS_REQUEST = 1 << 21     # a request, and L7_REGEX_STEPS_RULE more for each rule of its listener
+    L7_REGEX_STEPS_RULE = 512
+    L7_REGEX_SEARCH_STEPS = 64   # what a search costs beside its callouts
     L7_REGEX_CALL_STEPS = 8      # what one callout costs beside the bytes passed since the last one
     L7_REGEX_BACKTRACKS = 1 << 20
-    L7_REGEX_ARENA = 1 << 17     # bytes, for what PCRE2 keeps while it searches without JIT
+    L7_REGEX_ARENA = 1 << 20     # bytes, for what PCRE2 keeps while it searches without JIT
     L7_REGEX_STACK = 1 << 18     # bytes, for what it keeps with JIT
     L7_REGEX_GIVE_UP = -37       # what PCRE2 sets apart for callouts to end a search with
 
@@ -130,15 +133,19 @@ cdef inline void l7_regex_scratch_free(l7_regex_scratch_t *scratch) noexcept nog
     memset(scratch, 0, sizeof(l7_regex_scratch_t))
 
 
+cdef inline void l7_regex_begin(l7_regex_scratch_t *scratch, uint32_t rules) noexcept nogil:
+    """The next request, to a listener with so many regular expressions."""
+    scratch.steps_request = L7_REGEX_STEPS_REQUEST + <uint64_t>rules * L7_REGEX_STEPS_RULE
+
+
 cdef inline int l7_regex_scratch_init(l7_regex_scratch_t *scratch, counter_t *limits) noexcept nogil:
     """0 or -ENOMEM. It must stay where it is until it is freed."""
     cdef const pcre2_t *library = pcre2_library()
     memset(scratch, 0, sizeof(l7_regex_scratch_t))
     scratch.limits = limits
-    scratch.steps_request = L7_REGEX_STEPS_REQUEST
     if library == NULL:
         return 0
-    scratch.arena.memory = <uint8_t *>calloc(1, L7_REGEX_ARENA)
+    scratch.arena.memory = <uint8_t *>malloc(L7_REGEX_ARENA)
     if scratch.arena.memory != NULL:
         scratch.general = library.general_context_create(l7_regex_malloc, l7_regex_mfree, &scratch.arena)
     if scratch.general != NULL:
@@ -161,21 +168,31 @@ cdef inline int l7_regex_scratch_init(l7_regex_scratch_t *scratch, counter_t *li
 # ---- patterns
 
 cdef inline uint32_t l7_regex_repeats(span_t pattern) noexcept nogil:
-    """The largest number in braces: {5000} refuses a byte only after it took 4,999."""
+    """The largest number of repetitions that are asked for: [a-z]{5000} refuses a byte only after it took 4,999. One right
+    behind another, where PCRE2 takes that, multiplies it."""
     cdef uint32_t most = 1
-    cdef uint32_t number = 0
-    cdef uint32_t i
-    cdef bint inside = 0
-    for i in range(pattern.length):
-        if pattern.data[i] == c'{':
-            inside = 1
-            number = 0
-        elif inside and c'0' <= pattern.data[i] <= c'9':
-            number = min(number * 10 + pattern.data[i] - c'0', 65536)
-            most = max(most, number)
-        else:
-            number = 0
-            inside = inside and pattern.data[i] != c'}'
+    cdef uint64_t before = 1         # of the quantifier that ends at `end`
+    cdef uint32_t end = 0
+    cdef uint32_t i = 0
+    cdef uint64_t number
+    while i < pattern.length:
+        if pattern.data[i] != c'{':
+            i += 1
+            continue
+        if end != i:
+            before = 1
+        i += 1
+        number = 0
+        while i < pattern.length and (c'0' <= pattern.data[i] <= c'9' or pattern.data[i] == c' '):
+            if pattern.data[i] != c' ':
+                number = min(number * 10 + pattern.data[i] - c'0', <uint64_t>65536)
+            i += 1
+        before = min(before * max(number, <uint64_t>1), <uint64_t>65536)
+        most = max(most, <uint32_t>before)
+        while i < pattern.length and pattern.data[i] != c'}':
+            i += 1
+        i += 1
+        end = i
     return most
 
 
@@ -226,13 +243,15 @@ cdef inline int l7_regex_search(
     const l7_regex_t *regex, span_t subject, l7_regex_scratch_t *scratch
 ) noexcept nogil:
     """L7_YES, L7_NO or L7_UNDECIDED, which is counted."""
-    cdef uint64_t allowed = min(<uint64_t>L7_REGEX_STEPS, scratch.steps_request)
+    cdef uint64_t allowed
     cdef uint32_t repeats
     cdef int verdict
     # An empty span may have no address, which PCRE2 before 10.43 does not take.
     cdef const uint8_t *data = subject.data if subject.length > 0 else <const uint8_t *><const char *>b""
-    if scratch.context == NULL or subject.length > L7_REGEX_SUBJECT:
+    if scratch.context == NULL or subject.length > L7_REGEX_SUBJECT or scratch.steps_request < L7_REGEX_SEARCH_STEPS:
         return l7_regex_give_up(scratch)
+    scratch.steps_request -= L7_REGEX_SEARCH_STEPS
+    allowed = min(<uint64_t>L7_REGEX_STEPS, scratch.steps_request)
     repeats = subject.length if regex.backrefs else min(regex.repeats, subject.length)
     scratch.call_steps = L7_REGEX_CALL_STEPS + repeats
     scratch.steps = allowed

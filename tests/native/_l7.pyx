@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """l7_match.pxd and what it rests on, driven from Python. Requests lie against an unreadable page."""
 from libc.errno cimport EINVAL
-from fastlb.core.atomics cimport counter_get
+from libc.stdint cimport uint64_t
+from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
+from fastlb.core.atomics cimport counter_get, counter_t
 from fastlb.core.http1 cimport http1_head_t, http1_parse_request
 from fastlb.core.l7_match cimport *
+from fastlb.core.l7_regex cimport *
 from fastlb.core.model cimport algorithm_t, pool_t
 from fastlb.core.roster cimport pool_conf, pool_dispose, pool_init
 from fastlb.core.snapshot cimport snapshots_init, snapshots_t
@@ -17,7 +20,14 @@ TYPES = (
     "HOST_NAME", "PATH", "FILE_TYPE", "HEADER", "COOKIE", "SSL_CONN_HAS_CERT", "SSL_VERIFY_RESULT", "SSL_DN_FIELD",
 )
 COMPARES = ("EQUAL_TO", "STARTS_WITH", "ENDS_WITH", "CONTAINS", "REGEX")
+REGEX_SUBJECT, REGEX_STEPS, REGEX_STEPS_REQUEST = L7_REGEX_SUBJECT, L7_REGEX_STEPS, L7_REGEX_STEPS_REQUEST
 VERDICTS = (False, True, None)
+
+cdef uint64_t thread_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now)
+    return <uint64_t>now.tv_sec * 1000000000u + <uint64_t>now.tv_nsec
+
 
 cdef span_t spanned(bytes text) noexcept:
     cdef span_t span
@@ -99,7 +109,7 @@ cdef class Program:
     def match_linear(self, bytes request):
         cdef const l7_policy_t *policy
         self.parse(request)
-        l7_begin(&self.head, &self.scratch)
+        l7_begin(self.program, &self.head, &self.scratch)
         policy = l7_match_linear(self.program, &self.scratch)
         return None if policy == NULL else policy.row
 
@@ -108,7 +118,7 @@ cdef class Program:
         cdef const l7_policy_t *policy
         cdef uint32_t i, k
         self.parse(request)
-        l7_begin(&self.head, &self.scratch)
+        l7_begin(self.program, &self.head, &self.scratch)
         found = {}
         for i in range(self.program.count):
             policy = &self.program.policies[i]
@@ -129,13 +139,63 @@ cdef class Program:
         return counter_get(&self.scratch.limits)
 
 
-def time_match(Program program, bytes request, uint32_t rounds):
-    """For benchmarks: the last one's row, or -1."""
+def repeats(bytes pattern):
+    return l7_regex_repeats(spanned(pattern))
+
+
+cdef class Regex:
+    """One regular expression with a scratch of its own."""
+    cdef l7_regex_t *regex
+    cdef counter_t limits
+    cdef l7_regex_scratch_t scratch
+
+    def __cinit__(self, bytes pattern, bint caseless=False):
+        cdef l7_regex_error_t error
+        assert l7_regex_scratch_init(&self.scratch, &self.limits) == 0
+        if l7_regex_new(&self.regex, spanned(pattern), caseless, &error):
+            raise ValueError(f"{error.text.decode()} at offset {error.offset}")
+
+    def __dealloc__(self):
+        l7_regex_free(self.regex)
+        l7_regex_scratch_free(&self.scratch)
+
+    def search(self, bytes subject):
+        """(verdict, steps paid, nanoseconds of this thread's CPU)"""
+        cdef span_t span
+        cdef int verdict
+        cdef uint64_t began, ended
+        span.data = guarded(subject, True)
+        span.length = <uint32_t>len(subject)
+        l7_regex_begin(&self.scratch, 0)
+        began = thread_ns()
+        verdict = l7_regex_search(self.regex, span, &self.scratch)
+        ended = thread_ns()
+        return VERDICTS[verdict], L7_REGEX_STEPS_REQUEST - self.scratch.steps_request, ended - began
+
+    @property
+    def arena_bytes(self):
+        """What PCRE2 has of the scratch's memory between two searches."""
+        return self.scratch.arena.top
+
+    @property
+    def given_up(self):
+        return counter_get(&self.limits)
+
+
+def time_match(Program program, bytes request, uint32_t rounds, bint linear=False):
+    """Nanoseconds of this thread's CPU for so many matches."""
     cdef const l7_policy_t *policy = NULL
     cdef const uint8_t *place = <const uint8_t *><const char *>request
+    cdef uint64_t began, ended
     cdef uint32_t _i
     assert http1_parse_request(&program.head, place, <uint32_t>len(request), NULL) > 0
     with nogil:
+        began = thread_ns()
         for _i in range(rounds):
-            policy = l7_match(program.program, &program.head, &program.scratch)
-    return -1 if policy == NULL else <int>policy.row
+            if linear:
+                l7_begin(program.program, &program.head, &program.scratch)
+                policy = l7_match_linear(program.program, &program.scratch)
+            else:
+                policy = l7_match(program.program, &program.head, &program.scratch)
+        ended = thread_ns()
+    return ended - began
