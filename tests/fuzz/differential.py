@@ -128,7 +128,10 @@ class H11Reader:
                 conn.send(h11.Response(status_code=404, headers=[("Content-Length", "0")]))
                 conn.send(h11.EndOfMessage())
                 self.buffer = conn.trailing_data[0]
-                if conn.our_state is not h11.DONE:
+                # h11 lets no connection of HTTP/1.0 go on, whatever its Connection field asks for.
+                asked = b",".join(value.lower() for name, value in request.headers if name == b"connection")
+                stays = request.http_version == b"1.0" and b"keep-alive" in asked and b"close" not in asked
+                if conn.our_state is not h11.DONE and not stays:
                     self.state = "closed"
             except h11.RemoteProtocolError as error:
                 self.state = f"refused: {error}"
