@@ -68,7 +68,7 @@ class Member(NamedResource[MemberSpec]):
     @property
     def ejected(self) -> bool:
         """Does it get no new sessions for a while, since it failed clients (the pool's outlier_detection)? Its
-        `operating_status` goes on saying what the health monitor sees."""
+        `operating_status` is ERROR then, with a health monitor or without one."""
         core = self._core
         return core is not None and core.ejected
 
@@ -150,6 +150,7 @@ class Member(NamedResource[MemberSpec]):
             monitored=configured and pool._monitor_enabled(),
             up=self._up(),
             was_unmonitored=self._was_unmonitored,
+            ejected=self.ejected,
             datagram=pool._spec.datagram,
         )
 

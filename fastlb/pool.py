@@ -537,7 +537,7 @@ class Pool(NamedResource[PoolSpec]):
             spec = member._spec
             if not spec.admin_state_up:
                 continue
-            if monitored and not member._up():
+            if (monitored and not member._up()) or member.ejected:
                 down += 1
             elif spec.share > 0:
                 usable += 1

@@ -3,7 +3,7 @@
 
 Configured: the data plane carries the pool, because it is enabled and an enabled listener of an enabled load balancer
 uses it. Monitored: it is configured and has an enabled health monitor. Usable: enabled, weight above 0, not known
-to be down; backups count.
+to be down nor ejected; backups count.
 """
 
 from collections.abc import Iterable
@@ -21,16 +21,21 @@ def member_status(
     monitored: bool,
     up: bool,
     was_unmonitored: bool,
+    ejected: bool = False,
     datagram: bool = False,
 ) -> OperatingStatus:
     """A member's status.
 
     up: what the probes say; True before the first. was_unmonitored: its last status in the data plane was NO_MONITOR.
+    ejected: by outlier detection, which makes it ERROR with a health monitor or without one: what it did to clients
+    is as good as a failed probe.
     """
     if not admin_up:
         return _S.OFFLINE
     if not configured:
         return _S.NO_MONITOR if was_unmonitored else _S.OFFLINE
+    if ejected:
+        return _S.ERROR
     if not monitored:
         # LVS knows a weight of 0 as draining even without a check.
         return _S.DRAINING if datagram and weight == 0 else _S.NO_MONITOR
@@ -42,7 +47,8 @@ def member_status(
 def pool_status(
     *, configured: bool, members: int, usable: int, down: int, monitored: bool, datagram: bool = False
 ) -> OperatingStatus:
-    """A pool's status from how many members it has, may use, and knows to be down (backups too) by its probes."""
+    """A pool's status from how many members it has, may use, and knows to be down (backups too) by its probes or by
+    what they did to clients. A panic does not matter: it changes who is used, not how they are."""
     if not configured:
         return _S.OFFLINE
     if members == 0:

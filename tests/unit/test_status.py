@@ -27,6 +27,9 @@ def member(**facts):
         ({"up": False}, "ERROR"),
         ({"weight": 0}, "DRAINING"),
         ({"weight": 0, "up": False}, "ERROR"),
+        ({"ejected": True}, "ERROR"),
+        ({"ejected": True, "monitored": False}, "ERROR"),
+        ({"ejected": True, "configured": False}, "OFFLINE"),
         ({"monitored": False}, "NO_MONITOR"),
         ({"monitored": False, "weight": 0}, "NO_MONITOR"),
         ({"monitored": False, "weight": 0, "datagram": True}, "DRAINING"),
@@ -41,7 +44,8 @@ def test_member(facts, status):
 
 
 @pytest.mark.parametrize(
-    "facts", [{}, {"up": False}, {"weight": 0}, {"monitored": False}, {"configured": False}]
+    "facts",
+    [{}, {"up": False}, {"weight": 0}, {"monitored": False}, {"configured": False}, {"ejected": True}],
 )
 def test_a_member_that_is_switched_off_is_offline_whatever_else(facts):
     assert member(admin_up=False, was_unmonitored=True, **facts) == "OFFLINE"
