@@ -440,6 +440,32 @@ class Listener(NamedResource[ListenerSpec]):
             self._balancer._note(None)
             return list(new)
 
+    def _replace_policies(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Have these L7 policies and no others, as one change. What is there in the same form stays the same object."""
+        described = [self._describe_policy(values, False, "") for values in rows]
+        with self._balancer._lock:
+            self._check_usable()
+            there: dict[Any, list[L7Policy]] = {}
+            for policy in reversed(self._policies):
+                there.setdefault((policy._spec, *(rule._spec for rule in policy.rules)), []).append(policy)
+            order: list[L7Policy] = []
+            changed: dict[L7Policy, tuple[L7PolicySpec, dict[str, L7Rule]] | None] = {}
+            for spec, pool_id, rules in described:
+                relations.check_policy_on_listener(self._spec.protocol, "")
+                if pool_id is not None:
+                    self._check_redirect(pool_id)
+                same = there.get((spec, *rules))
+                if same:
+                    order.append(same.pop())
+                    continue
+                policy = L7Policy(spec, self)
+                made = [L7Rule(rule, policy) for rule in rules]
+                changed[policy] = (policy._spec, {rule.id: rule for rule in made})
+                order.append(policy)
+            gone = [policy for left in there.values() for policy in left]
+            self._set_policies(order, changed | dict.fromkeys(gone))
+            self._balancer._note(None)
+
     def _describe_policy(
         self, values: Mapping[str, Any], coerce: bool, path: str
     ) -> tuple[L7PolicySpec, str | None, list[L7RuleSpec]]:

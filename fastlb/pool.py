@@ -324,7 +324,7 @@ class Pool(NamedResource[PoolSpec]):
     # Children.
 
     def _add_members(
-        self, rows: list[tuple[str, Mapping[str, Any]]], *, coerce: bool = False
+        self, rows: Sequence[tuple[str, Mapping[str, Any]]], *, coerce: bool = False
     ) -> list[Member]:
         specs = [schema.create(MemberSpec, values, coerce=coerce, path=path) for path, values in rows]
         with self._balancer._lock:

@@ -4,13 +4,25 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from fastlb.testing import Client, MessageCut, echo, eventually, held, named, request, say_nothing
+from fastlb.testing import (
+    Client,
+    Load,
+    MessageCut,
+    echo,
+    eventually,
+    held,
+    named,
+    request,
+    say_nothing,
+    unused_port,
+)
 
 
 def document(*members, protocol="HTTP", port=0, **fields):
@@ -41,7 +53,8 @@ def document(*members, protocol="HTTP", port=0, **fields):
 class Run:
     """A `fastlb run` whose stderr is kept as it comes."""
 
-    def __init__(self, command, environment):
+    def __init__(self, file, command, environment):
+        self.file = file
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -55,6 +68,7 @@ class Run:
 
     def ready(self):
         assert self.process.stdout.readline() == "ready\n", self.lines
+        eventually(self.ports)  # said before, and perhaps not read yet
         return self
 
     def ports(self):
@@ -63,7 +77,6 @@ class Run:
 
     @property
     def client(self):
-        eventually(self.ports)
         return Client("127.0.0.1", self.ports()[0])
 
     def signal(self, number):
@@ -72,6 +85,16 @@ class Run:
 
     def said(self, text):
         eventually(lambda: any(text in line for line in self.lines), what=f"{text!r} in {self.lines}")
+
+    def reload(self, content, *, said="changes"):
+        """What it said of it, in lines."""
+        before = len(self.lines)
+        self.file.write_text(content if isinstance(content, str) else json.dumps(content))
+        self.process.send_signal(signal.SIGHUP)
+        eventually(
+            lambda: any(said in line for line in self.lines[before:]), what=f"{said!r} in {self.lines}"
+        )
+        return [line.removeprefix("fastlb: ").removeprefix("SIGHUP: ") for line in self.lines[before:]]
 
     def wait(self):
         status = self.process.wait(timeout=20)
@@ -95,7 +118,7 @@ def run(tmp_path, child_environment, nothing_stays_behind):
         file = tmp_path / f"{len(running)}.json"
         file.write_text(content if isinstance(content, str) else json.dumps(content))
         command = [sys.executable, "-m", "fastlb", "run", str(file), "--workers", "2", *arguments]
-        running.append(Run(command, child_environment))
+        running.append(Run(file, command, child_environment))
         return running[-1]
 
     yield start
@@ -210,3 +233,110 @@ def test_a_listener_that_is_switched_off_has_no_port(run, member):
     running.signal(signal.SIGTERM)
     assert running.wait() == 0
     assert len(running.ports()) == 1
+
+
+# SIGHUP.
+
+
+def test_a_changed_file_takes_effect_and_no_request_fails(run, member):
+    one, two, other = member(named("one")), member(named("two")), member(named("other"))
+    running = run(document(one, two)).ready()
+    client = running.client
+    with Load(client, clients=4) as load:
+        load.wait_requests(50)
+        running.reload(document(two, other))
+        eventually(lambda: client.get().body in (b"two", b"other"))
+        assert sorted(set(client.bodies(10))) == [b"other", b"two"]
+        changed = document(two, other)
+        changed["loadbalancer"]["listeners"][0]["l7policies"] = [
+            {
+                "action": "REJECT",
+                "rules": [{"type": "PATH", "compare_type": "EQUAL_TO", "value": "/no"}],
+            }
+        ]
+        changed["loadbalancer"]["pools"][0]["lb_algorithm"] = "LEAST_CONNECTIONS"
+        said = running.reload(changed)
+        assert said[:-1] == ["pool 'app': lb_algorithm", "listener 'front': L7 policies"]
+        assert client.get("/no").status == 403
+        load.wait_requests(len(load.bodies) + 50)
+        assert load.failures == []
+    assert running.reload(changed)[-1].endswith(": 0 changes")
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+
+
+def test_listeners_come_and_go_and_what_is_under_way_ends_in_peace(run, member):
+    gate = threading.Event()
+    slow, quick = member(held(gate)), member(named("quick"))
+    running = run(document(slow)).ready()
+    old = running.client
+    with old.connect() as conn:
+        conn.send(request())
+        slow.wait_requests(1)
+        changed = document(quick)
+        changed["loadbalancer"]["listeners"][0]["name"] = "new"
+        running.reload(changed)
+        assert refused(old)
+        assert Client("127.0.0.1", running.ports()[-1]).get().body == b"quick"
+        gate.set()
+        assert conn.read_response().status == 200
+
+
+def test_a_load_balancer_that_leaves_the_file_ends_in_peace(run, member):
+    gate = threading.Event()
+    slow, quick = member(held(gate)), member(named("quick"))
+    bodies = [document(one, name=str(at))["loadbalancer"] for at, one in enumerate([slow, quick])]
+    running = run({"loadbalancers": bodies}).ready()
+    old, stays = (Client("127.0.0.1", port) for port in running.ports())
+    with old.connect() as conn:
+        conn.send(request())
+        slow.wait_requests(1)
+        said = running.reload({"loadbalancers": [bodies[1]]})
+        assert said[0] == "without load balancer '0'"
+        assert refused(old)
+        assert stays.get().body == b"quick"
+        gate.set()
+        assert conn.read_response().status == 200
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+
+
+def test_a_port_moves_from_one_load_balancer_to_another(run, member):
+    port = unused_port()
+    bodies = [
+        document(member(named("zero")), name="0")["loadbalancer"],
+        document(member(named("one")), name="1", port=port)["loadbalancer"],
+    ]
+    running = run({"loadbalancers": bodies}).ready()
+    assert Client("127.0.0.1", port).get().body == b"one"
+    for body, its_port in zip(bodies, [port, 0], strict=True):
+        body["listeners"][0]["protocol_port"] = its_port
+    said = running.reload({"loadbalancers": bodies})
+    assert not [line for line in said if "could not" in line]
+    assert Client("127.0.0.1", port).get().body == b"zero"
+
+
+def test_a_wrong_file_changes_nothing(run, member):
+    running = run(document(member())).ready()
+    (said,) = running.reload("{", said="nothing was changed")
+    assert "must be JSON" in said
+    (said,) = running.reload(document(port=-1), said="nothing was changed")
+    assert "listeners[0].protocol_port=-1: must be" in said
+    assert running.client.get().status == 200
+
+
+def test_what_cannot_be_done_is_said_the_rest_is_done_and_it_is_tried_again(run, member):
+    one, two = member(named("one")), member(named("two"))
+    running = run(document(one)).ready()
+    changed = document(two)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        more = {"name": "more", "protocol": "HTTP", "protocol_port": port, "default_pool": {"name": "app"}}
+        changed["loadbalancer"]["listeners"].append(more)
+        said = running.reload(changed, said="failed")
+        assert f"could not be done: cannot listen on 127.0.0.1:{port}: Address already in use" in "\n".join(
+            said
+        )
+        assert running.client.get().body == b"two"
+    assert running.reload(changed)[0] == "create listener 'more'"
+    assert Client("127.0.0.1", port).get().body == b"two"
