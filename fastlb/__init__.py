@@ -36,7 +36,7 @@ from fastlb.monitor import HealthMonitor
 from fastlb.pool import OutlierDetection, Pool, RetryPolicy, SessionPersistence
 from fastlb.schema import AdditionalVip
 from fastlb.simulation import schedule
-from fastlb.stats import MemberStats, PersistenceStats, Stats
+from fastlb.stats import MemberStats, PersistenceStats, PoolStats, Stats
 from fastlb.types import (
     Algorithm,
     AlpnProtocol,
@@ -86,6 +86,7 @@ __all__ = [
     "PersistenceStats",
     "PersistenceType",
     "Pool",
+    "PoolStats",
     "Protocol",
     "ProvisioningStatus",
     "RetryOn",

@@ -60,6 +60,9 @@ class CorePool:
         """type (HTTP, TCP, PING), delay_s, timeout_s, connect_timeout_s, rise, fall, method, url_path, http_version,
         domain_name, expected_codes (list of int)."""
     def stats(self) -> dict[str, int]: ...
+    def waits(self) -> dict[str, int]:
+        """Sessions that wait for a place at a member now (waiting), that ever had to (queued), for whom none came in
+        time (queue_timeouts); tries that the retry budget did not allow (retries_refused)."""
     def persistence(self) -> dict[str, int]:
         """What is remembered of clients (SOURCE_IP, APP_COOKIE): entries now, bytes of memory, entries that were
         evicted for others since the pool was made, limit of entries; all 0 before such persistence was first on."""

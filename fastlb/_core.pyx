@@ -34,7 +34,7 @@ from fastlb.core.model cimport (
     INSERT_FORWARDED_FOR, INSERT_FORWARDED_PORT, INSERT_FORWARDED_PROTO, PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE,
     PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_502, RETRY_503, RETRY_504, RETRY_CONNECT, RETRY_RESET, address_t,
     algorithm_t, cidr_t, listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t, persistence_t,
-    pool_conf_t, pool_t,
+    pool_conf_t, pool_shard_t, pool_t,
 )
 from fastlb.core.outlier cimport outlier_forget, outlier_review
 from fastlb.core.probe cimport probe_add, probe_remove, probe_update
@@ -157,6 +157,7 @@ _MEMBER_FIGURES = (
     "active", "sessions", "bytes_in", "bytes_out", "connects", "connect_errors", "reuses", "retries", "response_errors",
     "client_aborts", "member_aborts", *_FAMILIES, "connections", "response_ns",
 )
+_POOL_FIGURES = ("queued", "queue_timeouts", "retries_refused")
 _LISTENER_FIGURES = (
     "active", "connections", "requests", "bytes_in", "bytes_out", "request_errors", "denied", *_FAMILIES, "own_answers",
     "redirects",

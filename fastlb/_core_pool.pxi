@@ -176,6 +176,7 @@ cdef class CorePool:
 
     def __cinit__(self, Core core, int algorithm, bint admin_up):
         cdef pool_t *pool
+        cdef uint32_t worker
         if not 0 <= algorithm < len(ALGORITHMS):
             raise ValueError(f"algorithm={algorithm}: must be one of {ALGORITHMS}")
         self.core = core
@@ -188,6 +189,12 @@ cdef class CorePool:
             raise MemoryError()
         pool.outliers = &core.engine.probes.outliers
         self.pool = pool
+        pool.workers = core.engine.count
+        pool.shards = <pool_shard_t *>engine_memory(pool.workers * sizeof(pool_shard_t))
+        if pool.shards == NULL:
+            raise MemoryError()
+        for worker in range(pool.workers):
+            pool.shards[worker].pool = pool
 
     def __dealloc__(self):
         if self.monitor != NULL:
@@ -340,6 +347,12 @@ cdef class CorePool:
             for figure, value in one.stats().items():
                 total[figure] += value
         return total
+
+    def waits(self):
+        cdef dict found = _figures(
+            _POOL_FIGURES, <const char *>&self.pool.shards[0].queued, sizeof(pool_shard_t), self.pool.workers)
+        found["waiting"] = counter_get(&self.pool.waiting)
+        return found
 
     def persistence(self):
         cdef sticky_figures_t figures

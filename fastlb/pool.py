@@ -24,7 +24,7 @@ from fastlb.schema import (
     relations,
 )
 from fastlb.schema.pool import HTTP_COOKIE_NAME, TIMEOUT_QUEUE_MS
-from fastlb.stats import MemberStats, PersistenceStats, total
+from fastlb.stats import POOL_GAUGES, PersistenceStats, PoolStats, lasting, total
 from fastlb.status import pool_status
 from fastlb.types import (
     Algorithm,
@@ -160,11 +160,13 @@ class Pool(NamedResource[PoolSpec]):
         return self._monitor
 
     @property
-    def stats(self) -> MemberStats:
-        """The sum of its members' counters now; deleted members stay counted."""
+    def stats(self) -> PoolStats:
+        """Its counters now, and the sums of its members'; deleted members stay counted."""
         with self._balancer._lock:
-            parts = [member._figures() for member in (*self.members, *self._ghosts)]
-            return MemberStats.of(total([self._past, *parts]))
+            parts: list[dict[str, int]] = [member._figures() for member in (*self.members, *self._ghosts)]
+            if self._core is not None:
+                parts.append(self._core.waits())
+            return PoolStats.of(total([self._past, *parts]))
 
     @property
     def persistence_stats(self) -> PersistenceStats:
@@ -466,6 +468,7 @@ class Pool(NamedResource[PoolSpec]):
             member._detach()
         self._bury(only_ended=False)
         self._past_panics += core.panics
+        self._past.update(lasting(core.waits(), POOL_GAUGES))
         core.close()
 
     def _sync_monitor(self) -> None:

@@ -75,7 +75,7 @@ class Stats(_Counters):
 
 @dataclass(frozen=True, slots=True)
 class MemberStats(_Counters):
-    """A member's figures, or a pool's: the sum over its members, deleted ones too."""
+    """A member's figures."""
 
     active: int
     """Sessions now (HTTP: requests under way)."""
@@ -109,6 +109,20 @@ class MemberStats(_Counters):
     """Nanoseconds from request to response head, summed over the responses."""
     ejections: int
     """How often outlier detection took it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats(MemberStats):
+    """A pool's figures: the sums over its members, deleted ones too, and what is counted for the pool as a whole."""
+
+    waiting: int
+    """Sessions that wait now, because each member has its max_connections."""
+    queued: int
+    """Sessions that ever had to."""
+    queue_timeouts: int
+    """Of these, those for whom no place came within timeout_queue."""
+    retries_refused: int
+    """Tries with another member that the retry budget did not allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +165,4 @@ def lasting(figures: dict[str, int], gauges: frozenset[str]) -> dict[str, int]:
 
 LISTENER_GAUGES = frozenset({"active"})
 MEMBER_GAUGES = frozenset({"active", "connections"})
+POOL_GAUGES = frozenset({"waiting"})

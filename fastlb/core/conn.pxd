@@ -31,11 +31,12 @@ cdef enum conn_kind_t:
 cdef enum:
     CONN_QUEUE_PIECES = 8        # buffers given to the kernel in one sendmsg
 
-# Called for each event, for leftover work (events 0) and for a deadline (CONN_TIMEOUT).
+# Called for each event, for leftover work (events 0), for a deadline (CONN_TIMEOUT), at the head of a queue (CONN_SERVED).
 ctypedef void (*conn_event_f)(void *context, conn_t *conn, uint32_t events) noexcept nogil
 
 cdef enum:
     CONN_TIMEOUT = 0x01000000    # no epoll event has this bit
+    CONN_SERVED = 0x02000000     # nor this one: the wait in the queue may be over
 
 cdef struct conn_t:
     conn_event_f on_event
@@ -181,6 +182,12 @@ cdef inline bint conn_quiet(conn_t *conn) noexcept nogil:
         return 0
     conn.readable = 0
     return 1
+
+
+cdef inline bint conn_at_end(conn_t *conn) noexcept nogil:
+    """Is the peer's end the next thing to be read?"""
+    cdef uint8_t byte
+    return conn_held(conn) == 0 and recv(conn.fd, &byte, 1, MSG_PEEK) == 0
 
 
 cdef inline void conn_drop_output(loop_t *loop, conn_t *conn) noexcept nogil:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one worker owns, and the session: a client's connection, its member's connection, and where their talk stands."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_t, pointer_get
 from fastlb.core.conn cimport conn_t
 from fastlb.core.http1 cimport http1_head_t, http1_scan_t
@@ -8,10 +8,11 @@ from fastlb.core.http1_body cimport http1_body_t
 from fastlb.core.http1_write cimport http1_extra_t
 from fastlb.core.l7_match cimport l7_scratch_t
 from fastlb.core.loop cimport loop_t
-from fastlb.core.model cimport listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t
+from fastlb.core.model cimport listener_conf_t, listener_shard_t, listener_t, member_shard_t, member_t, pool_shard_t
 from fastlb.core.random cimport random_t
 from fastlb.core.slab cimport slab_t
 from fastlb.core.snapshot cimport snapshots_t
+from fastlb.core.timers cimport timer_t
 
 cdef enum:
     SESSION_TRIES = 4            # the first try and Octavia's three retries
@@ -24,10 +25,11 @@ cdef enum phase_t:
     PHASE_HEAD = 1               # HTTP: part of a head is here
     PHASE_CONNECT = 2            # a member's connection is being made; nothing was sent
     PHASE_PAUSE = 3              # every member was tried; a second's rest before the next round
-    PHASE_EXCHANGE = 4           # HTTP: request going out or response coming in
-    PHASE_RELAY = 5              # bytes both ways: a TCP session, a tunnel
-    PHASE_CLOSING = 6            # the last bytes go to the client, then the end
-    PHASE_LINGER = 7             # our FIN is sent; what the client still sends is read and dropped
+    PHASE_QUEUE = 4              # every member has its max_connections: a place is waited for
+    PHASE_EXCHANGE = 5           # HTTP: request going out or response coming in
+    PHASE_RELAY = 6              # bytes both ways: a TCP session, a tunnel
+    PHASE_CLOSING = 7            # the last bytes go to the client, then the end
+    PHASE_LINGER = 8             # our FIN is sent; what the client still sends is read and dropped
 
 cdef struct upstream_t:          # a connection to a member
     conn_t conn                  # first, so that one pointer serves
@@ -58,6 +60,11 @@ cdef struct session_t:
     session_t *next              # in context.sessions
     session_t **link
     member_t *tried[4]           # compared, never followed
+    pool_shard_t *queue          # where it waits; NULL: it does not
+    session_t *queue_next
+    session_t *queue_previous
+    int64_t ticket               # its place among all that wait for the pool
+    uint64_t queue_until_ms
     uint64_t stick_key           # member_t.key of the member that the client had before; 0: none is known
     uint64_t address_hash
     uint64_t address_port_hash
@@ -93,6 +100,10 @@ cdef struct session_t:
     uint8_t chunked_out          # the response goes to the client in chunks
     uint8_t interim              # 1xx heads so far
     uint8_t counted              # pool_opened was told
+    uint8_t weighed              # and pool.in_flight
+    uint8_t retrying             # and pool.retrying
+    uint8_t again                # a member may have had it before, or could not be connected to
+    uint8_t spent                # it may not be sent again
     uint8_t member_keep
     uint8_t address_family
     uint16_t client_port
@@ -111,6 +122,11 @@ cdef struct context_t:
     uint32_t session_count
     uint32_t idle_count          # member connections without a session
     bint draining                # the engine stops: no idle connection is kept
+    pool_shard_t *queues         # in which sessions of this worker wait
+    session_t *serving           # whose turn it is, while it tries
+    timer_t *queue_tick          # of the worker
+    const int *wake_fds          # of all workers
+    bint queue_due               # somebody who waits may have a place now
     bint slot_freed              # a session ended in this turn: a listener that waits may accept again
     uint8_t *scratch             # SCRATCH_BYTES
     uint8_t *extra_text          # EXTRA_BYTES behind them

@@ -45,6 +45,7 @@ cdef struct engine_t:
     probes_t probes
     worker_t *workers            # from engine_open to engine_close: figures are read from them while a stop goes on
     uint32_t count
+    int wake_fds[128]            # of the workers
     bint running
     pthread_mutex_t mutex        # one order to all at a time; start and stop
     counter_t next_id
@@ -82,6 +83,8 @@ cdef inline int engine_start(engine_t *e, const int *cpus, uint64_t seed) noexce
         if error:
             engine_close_workers(e, i)
             return error
+        e.wake_fds[i] = e.workers[i].wake.fd
+        e.workers[i].c.wake_fds = e.wake_fds
     error = probes_start(&e.probes, 0)
     i = 0
     while error == 0 and i < e.count:

@@ -5,6 +5,9 @@
                         |                  |    ^
                         |       (connect)  v    | (sent)
                         |              CONNECT -+--(refused)--> another member, or PAUSE for a second, or 503
+                        |                  |    ^
+                        |   (members full) v    | (a place is free)
+                        |              QUEUE ---+--(none in time)--> 503
                         |                  EXCHANGE --(101)--> RELAY
                         +--(refused)--> CLOSING --> LINGER --> closed
 
@@ -14,9 +17,10 @@ section 9.2.2), for as long as there are tries; else 502.  So does nginx; HAProx
 """
 from libc.stdint cimport uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_bump, flag_get
-from fastlb.core.conn cimport CONN_TIMEOUT, conn_again, conn_flush, conn_note, conn_t, conn_use, conn_watch
+from fastlb.core.conn cimport CONN_SERVED, CONN_TIMEOUT, conn_again, conn_flush, conn_note, conn_t, conn_use, conn_watch
 from fastlb.core.context cimport (
-    PHASE_CLOSING, PHASE_CONNECT, PHASE_EXCHANGE, PHASE_HEAD, PHASE_IDLE, PHASE_LINGER, PHASE_PAUSE, PHASE_RELAY, context_t,
+    PHASE_CLOSING, PHASE_CONNECT, PHASE_EXCHANGE, PHASE_HEAD, PHASE_IDLE, PHASE_LINGER, PHASE_PAUSE, PHASE_QUEUE, PHASE_RELAY,
+    context_t,
     listener_shard, member_shard, session_conf, session_t, upstream_t,
 )
 from fastlb.core.http1 cimport HTTP1_LENGTH
@@ -26,18 +30,20 @@ from fastlb.core.http_request cimport (
     request_deadline_ms, request_resume, request_take,
 )
 from fastlb.core.http_response cimport (
-    RESPONSE_AGAIN, RESPONSE_BROKEN, RESPONSE_CLIENT_GONE, RESPONSE_DONE, RESPONSE_TUNNEL, RESPONSE_WAIT, response_step,
+    RESPONSE_AGAIN, RESPONSE_BROKEN, RESPONSE_CLIENT_GONE, RESPONSE_DONE, RESPONSE_RETRY, RESPONSE_TUNNEL, RESPONSE_WAIT,
+    response_drain, response_step,
 )
-from fastlb.core.model cimport listener_conf_t
+from fastlb.core.model cimport RETRY_CONNECT, listener_conf_t
 from fastlb.core.outlier cimport OUTLIER_5XX, outlier_result
-from fastlb.core.refusal cimport REFUSAL_BODY_RATE, REFUSAL_HEAD_TIMEOUT
+from fastlb.core.queue cimport queue_expire, queue_leave
+from fastlb.core.refusal cimport REFUSAL_BODY_RATE, REFUSAL_HEAD_TIMEOUT, REFUSAL_QUEUE_TIMEOUT
 from fastlb.core.relay cimport RELAY_TO_CLIENT, relay_release_pipes
-from fastlb.core.retry cimport retry_repeatable
+from fastlb.core.retry cimport retry_reset
 from fastlb.core.session cimport session_close
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from fastlb.core.tcp_relay cimport tcp_connected, tcp_drive, tcp_on_client, tcp_on_member, tcp_on_timeout
 from fastlb.core.timers cimport timer_arm
-from fastlb.core.upstream cimport upstream_abort, upstream_detach, upstream_fail
+from fastlb.core.upstream cimport upstream_abort, upstream_detach, upstream_fail, upstream_turn_away
 from fastlb.core.upstream_idle cimport idle_died
 
 cdef inline void http_finish(context_t *c, session_t *s) noexcept nogil:
@@ -54,13 +60,14 @@ cdef inline void http_finish(context_t *c, session_t *s) noexcept nogil:
 cdef inline void http_broken(context_t *c, session_t *s) noexcept nogil:
     """No usable response: send the request again where that is allowed, else 502."""
     cdef upstream_t *up = s.up
+    cdef uint32_t reason = 0
     if not up.answered:
         idle_died(c, up)
     if up.answered or not up.reused:                                 # else it may only have grown old
         outlier_result(up.member.pool, up.member, OUTLIER_5XX)
-    if not up.answered and not s.interim and up.conn.eof and retry_repeatable(s):
+    if not up.answered and up.conn.eof and retry_reset(c, s, &reason):
         s.replayed = 1                                               # from here on, fresh connections only
-        upstream_fail(c, s, 0)
+        upstream_fail(c, s, reason)
         if request_resume(c, s, http_on_member):
             return
     else:
@@ -102,6 +109,12 @@ cdef inline bint http_exchange(context_t *c, session_t *s) noexcept nogil:
         return 1
     if verdict == RESPONSE_BROKEN:
         http_broken(c, s)
+        return 1
+    if verdict == RESPONSE_RETRY:
+        # The answer is at the start of the member's input, its head parsed; the request is still here.
+        upstream_turn_away(c, s, response_drain(c, s))
+        if not request_resume(c, s, http_on_member):
+            http_answer(c, s, 502, 0)
         return 1
     if verdict == RESPONSE_TUNNEL:
         s.client.on_event = tcp_on_client
@@ -153,7 +166,7 @@ cdef inline void http_drive(context_t *c, session_t *s) noexcept nogil:
             http_closing(c, s)
             return
         else:
-            return                                                   # CONNECT, PAUSE
+            return                                                   # CONNECT, PAUSE, QUEUE
 
 
 cdef inline uint64_t http_deadline_ms(
@@ -168,6 +181,11 @@ cdef inline uint64_t http_deadline_ms(
         return request_deadline_ms(s, conf, slow)                    # it does not send
     on_client[0] = 0
     return s.member_active_ms + conf.timeout_member_data_ms
+
+
+cdef inline void http_give_up_waiting(context_t *c, session_t *s) noexcept nogil:
+    queue_expire(c, s)
+    http_refuse(c, s, 503, REFUSAL_QUEUE_TIMEOUT, 0)
 
 
 cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
@@ -198,7 +216,7 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
         else:
             http_answer(c, s, 408 if on_client else 504, on_client)
     elif s.phase == PHASE_CONNECT:
-        upstream_fail(c, s, 1)
+        upstream_fail(c, s, RETRY_CONNECT)
         if not request_resume(c, s, http_on_member):
             session_close(c, s, 1)
             return
@@ -206,6 +224,8 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
         if not request_resume(c, s, http_on_member):
             session_close(c, s, 1)
             return
+    elif s.phase == PHASE_QUEUE:
+        http_give_up_waiting(c, s)
     elif s.phase == PHASE_IDLE and s.client.out_first != NULL:
         # Still sending the last answer.
         deadline = s.client_active_ms + conf.timeout_client_data_ms
@@ -234,6 +254,12 @@ cdef inline void http_on_client(void *context, conn_t *conn, uint32_t events) no
     if events & CONN_TIMEOUT:
         http_on_timeout(c, s)
         return
+    if events & CONN_SERVED:
+        if not request_resume(c, s, http_on_member):
+            session_close(c, s, 1)
+            return
+        http_drive(c, s)
+        return
     conn_note(conn, events)
     if events:
         s.client_active_ms = c.loop.now_ms
@@ -244,6 +270,11 @@ cdef inline void http_on_client(void *context, conn_t *conn, uint32_t events) no
             upstream_abort(c, s)
         session_close(c, s, 1)
         return
+    if s.phase == PHASE_QUEUE and conn.hup:
+        # Nothing of its request went to a member yet: it must not hold up those who still want an answer. One that only
+        # said that it has no more to ask still hears of it.
+        queue_leave(c, s)
+        http_refuse(c, s, 503, REFUSAL_QUEUE_TIMEOUT, 1)
     http_drive(c, s)
 
 
@@ -256,7 +287,7 @@ cdef inline void http_on_member(void *context, conn_t *conn, uint32_t events) no
     conn_note(conn, events)
     if s.phase == PHASE_CONNECT:
         if events & (EPOLLERR | EPOLLHUP):
-            upstream_fail(c, s, 1)
+            upstream_fail(c, s, RETRY_CONNECT)
         elif events & EPOLLOUT:
             up.connecting = 0
         else:

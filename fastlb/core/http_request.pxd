@@ -26,10 +26,12 @@ from fastlb.core.http1_body cimport HTTP1_BODY_DONE, http1_body_feed, http1_body
 from fastlb.core.http1_write cimport http1_write_request
 from fastlb.core.http_answer cimport http_answer, http_refuse
 from fastlb.core.http_route cimport route_extras, route_pool
-from fastlb.core.model cimport listener_conf_t, listener_shard_t, pool_t
+from fastlb.core.model cimport RETRY_CONNECT, listener_conf_t, listener_shard_t, pool_t
 from fastlb.core.sys.socket cimport iovec
 from fastlb.core.timers cimport timer_arm
-from fastlb.core.upstream cimport UPSTREAM_NONE, UPSTREAM_REST, UPSTREAM_REST_MS, upstream_attach, upstream_fail
+from fastlb.core.upstream cimport (
+    UPSTREAM_NONE, UPSTREAM_QUEUE, UPSTREAM_REST, UPSTREAM_REST_MS, upstream_attach, upstream_fail,
+)
 
 cdef enum:
     REQUEST_UNWATCHED_MS = 100   # how long a client's first request may be out before epoll watches the client
@@ -109,7 +111,7 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
 cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_member) noexcept nogil:
     """Give the request parsed in context.request to a member.
 
-    Leaves the phase EXCHANGE; CONNECT or PAUSE (parse again and call again); or what http_answer leaves.
+    Leaves the phase EXCHANGE; CONNECT, PAUSE or QUEUE (parse again and call again); or what http_answer leaves.
     """
     cdef http1_head_t *head = &c.request
     cdef listener_conf_t *conf = session_conf(s)
@@ -144,6 +146,8 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
     while True:
         if s.up == NULL:
             verdict = upstream_attach(c, s, pool, on_member, fresh)
+            if verdict == UPSTREAM_QUEUE:
+                return
             if verdict == UPSTREAM_NONE:
                 http_answer(c, s, 503, 0)
                 return
@@ -168,7 +172,7 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
             return
         # Not a byte was taken, so nothing of the request can have reached the member: any method may go elsewhere.
         fresh = fresh or not up.connecting
-        upstream_fail(c, s, up.connecting)
+        upstream_fail(c, s, 0 if up.reused else RETRY_CONNECT)
     up.connecting = 0
     if <uint64_t>sent < total:
         conn_queue_rest(&c.loop, &up.conn, pieces, count, <uint64_t>sent)
@@ -206,6 +210,8 @@ cdef inline void request_begin(context_t *c, session_t *s, conn_event_f on_membe
     s.tries = 0
     s.round = 0
     s.replayed = 0
+    s.again = 0
+    s.spent = 0
     s.request_failed = 0
     s.response_started = 0
     s.response_done = 0

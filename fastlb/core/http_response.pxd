@@ -37,6 +37,7 @@ from fastlb.core.outlier cimport OUTLIER_5XX, OUTLIER_ANSWERED, outlier_result
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_WAIT, relay_splice,
 )
+from fastlb.core.retry cimport retry_wanted
 from fastlb.core.roster cimport pool_conf
 from fastlb.core.sticky cimport sticky_put, sticky_t
 from fastlb.core.sys.socket cimport iovec
@@ -53,6 +54,7 @@ cdef enum response_verdict_t:
     RESPONSE_AGAIN = 2
     RESPONSE_TUNNEL = 3          # 101: bytes both ways from here on
     RESPONSE_WAIT = 4            # an event will come
+    RESPONSE_RETRY = 5           # another member is to be asked; the head is parsed, and nothing of it was used
     RESPONSE_BROKEN = -1         # no usable head; nothing went to the client
     RESPONSE_CUT = -2            # it broke off in the middle
     RESPONSE_CLIENT_GONE = -3
@@ -256,6 +258,28 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
     return RESPONSE_GO_ON
 
 
+cdef inline bint response_drain(context_t *c, session_t *s) noexcept nogil:
+    """Drop the answer whose head is parsed in context.response, at the start of the input. 1: it is all here, and the connection
+    may serve another exchange."""
+    cdef http1_head_t *head = &c.response
+    cdef upstream_t *up = s.up
+    cdef member_shard_t *theirs = member_shard(c, up.member)
+    cdef span_t trailers
+    cdef uint32_t consumed = 0
+    cdef uint32_t produced = 0
+    cdef int verdict
+    up.response_ns = c.loop.now_ns - up.since_ns
+    counter_bump(&theirs.responses[4], 1)
+    counter_bump(&theirs.response_ns, <int64_t>up.response_ns)
+    counter_bump(&theirs.bytes_out, conn_held(&up.conn))
+    http1_body_init_head(&s.response_body, head)
+    verdict = http1_body_feed(
+        &s.response_body, conn_data(&up.conn) + head.length, conn_held(&up.conn) - head.length, &consumed, &produced,
+        &trailers)
+    conn_use(&c.loop, &up.conn, head.length + consumed)
+    return verdict == HTTP1_BODY_DONE and head.keep_alive and head.framing != HTTP1_UNTIL_CLOSE
+
+
 cdef inline int response_piece(context_t *c, session_t *s, uint32_t held) noexcept nogil:
     """Send on what came of the body."""
     cdef upstream_t *up = s.up
@@ -345,6 +369,8 @@ cdef inline int response_step(context_t *c, session_t *s) noexcept nogil:
                 if verdict > 0:
                     memset(&s.scan, 0, sizeof(s.scan))
                     response_judge(c, up)
+                    if c.response.status >= 502 and retry_wanted(c, s, c.response.status):
+                        return RESPONSE_RETRY
                     verdict = response_head(c, s, <uint32_t>verdict)
                     if verdict != RESPONSE_GO_ON:
                         return verdict

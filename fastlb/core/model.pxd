@@ -146,6 +146,20 @@ cdef struct pool_conf_t:                 # immutable once published
     uint64_t slow_start_ns               # until a member that comes back has its whole share; 0: at once
     uint32_t panic_percent               # fewer members than this are up: all are used; 0: never
 
+cdef struct pool_shard_t:                # one worker's part of a pool; 2 cache lines, written by that worker but for `woken`
+    pool_t *pool
+    void *first                          # sessions that wait for a place at a member, in the order of their tickets (queue.pxd)
+    void *last
+    pool_shard_t *next                   # in context.queues, while somebody waits
+    pool_shard_t **link
+    counter_t oldest                     # the ticket of the first; 0: nobody waits
+    flag_t woken                         # the worker was told to look
+    uint32_t padding
+    counter_t queued                     # sessions that ever had to wait
+    counter_t queue_timeouts             # of these, those for whom no place came in time
+    counter_t retries_refused            # by the retry budget
+    char spare[48]
+
 cdef struct pool_t:
     uint64_t id
     snapshots_t *snapshots               # borrowed from the engine, which outlives its pools
@@ -156,6 +170,8 @@ cdef struct pool_t:
     algorithm_t algorithm
     bint admin_up
     uint64_t seed
+    pool_shard_t *shards                 # one a worker, aligned to cache lines; NULL in a pool that no worker serves
+    uint32_t workers
     uint64_t (*clock)() noexcept nogil   # clock_now_ns, unless a test has its own
     void *outliers                       # outliers_t (outlier.pxd), the engine's; NULL: nobody is ejected
     counter_t refs
@@ -175,6 +191,12 @@ cdef struct pool_t:
     counter_t cursor                     # of round robin; goes on when the roster changes
     void *selector                       # of an algorithm whose state outlives a roster (LEAST_CONNECTIONS)
     char apart_three[64]
+    # Written while sessions wait, and with a retry budget.
+    counter_t waiting                    # sessions of all workers
+    counter_t tickets                    # drawn so far
+    counter_t in_flight                  # sessions of all workers that were counted (session_t.weighed)
+    counter_t retrying                   # of these, tries after the first
+    char apart_four[64]
 
 cdef struct cidr_t:                      # IPv4 as ::ffff:a.b.c.d
     uint8_t prefix[16]

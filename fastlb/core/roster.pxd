@@ -359,6 +359,7 @@ cdef inline void pool_dispose(pool_t *pool) noexcept nogil:
     free(pointer_get(&pool.directory))
     sticky_free(<sticky_t *>pointer_get(&pool.sticky))
     free(pointer_get(&pool.conf))
+    free(pool.shards)
     free(pool.members)
     pthread_mutex_destroy(&pool.mutex)
 

@@ -8,6 +8,7 @@ from fastlb.core.context cimport context_t, listener_shard, session_t
 from fastlb.core.hash cimport hash_bytes, hash_pair
 from fastlb.core.lifetime cimport listener_hold, listener_release
 from fastlb.core.model cimport address_t, listener_t
+from fastlb.core.queue cimport queue_leave
 from fastlb.core.relay cimport relay_release_pipes
 from fastlb.core.slab cimport slab_give, slab_take
 from fastlb.core.sys.socket cimport AF_INET, sockaddr_in, ntohs
@@ -66,6 +67,8 @@ cdef inline void session_close(context_t *c, session_t *s, bint reset) noexcept 
     """End it, both sides. `reset`: the client must not take what it has got for the whole."""
     if s.client.fd < 0:
         return
+    if s.queue != NULL:
+        queue_leave(c, s)
     upstream_detach(c, s, 0)
     relay_release_pipes(c, s)
     if reset:

@@ -4,28 +4,31 @@
     CONNECT --(member accepts)--> RELAY --(both sides ended, or one failed, or idle too long)--> closed
       |  ^                          (tunnels of HTTP upgrades enter here)
       v  | 1 s
-    PAUSE        every member refused; after Octavia's three retries the client is closed
+    PAUSE        every member refused; when the pool's retries are used up the client is closed
+    QUEUE        every member is full; if there is no place in time the client is closed
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_bump
 from fastlb.core.buffer cimport BUFFER_SMALL
 from fastlb.core.conn cimport (
-    CONN_TIMEOUT, EAGAIN, conn_again, conn_data, conn_held, conn_note, conn_read, conn_send_now, conn_t, conn_use, conn_watch,
+    CONN_SERVED, CONN_TIMEOUT, EAGAIN, conn_again, conn_at_end, conn_data, conn_held, conn_note, conn_read, conn_send_now, conn_t, conn_use, conn_watch,
 )
 from fastlb.core.context cimport (
-    PHASE_CONNECT, PHASE_PAUSE, PHASE_RELAY, context_t, listener_shard, member_shard, session_conf, session_t, upstream_t,
+    PHASE_CONNECT, PHASE_PAUSE, PHASE_QUEUE, PHASE_RELAY, context_t, listener_shard, member_shard, session_conf, session_t, upstream_t,
 )
-from fastlb.core.model cimport listener_conf_t, listener_shard_t, member_shard_t
+from fastlb.core.model cimport RETRY_CONNECT, listener_conf_t, listener_shard_t, member_shard_t
 from fastlb.core.outlier cimport OUTLIER_CONNECTED, outlier_result
+from fastlb.core.queue cimport queue_expire
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_ENDED, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_TO_MEMBER, relay_step,
 )
+from fastlb.core.retry cimport retry_settled
 from fastlb.core.session cimport session_close
 from fastlb.core.sys.epoll cimport EPOLLERR, EPOLLHUP, EPOLLOUT
 from fastlb.core.sys.socket cimport iovec
 from fastlb.core.timers cimport timer_arm
 from fastlb.core.upstream cimport (
-    UPSTREAM_NONE, UPSTREAM_REST, UPSTREAM_REST_MS, upstream_abort, upstream_attach, upstream_fail,
+    UPSTREAM_NONE, UPSTREAM_QUEUE, UPSTREAM_REST, UPSTREAM_REST_MS, upstream_abort, upstream_attach, upstream_fail,
 )
 
 
@@ -37,9 +40,13 @@ cdef inline uint64_t relay_idle_limit_ms(const listener_conf_t *conf) noexcept n
 
 
 cdef inline void tcp_connect(context_t *c, session_t *s) noexcept nogil:
-    """Ask for a member's connection; on return the session is in CONNECT, in PAUSE or closed."""
+    """Ask for a member's connection; on return the session is in CONNECT, in PAUSE, in QUEUE or closed."""
     cdef listener_conf_t *conf = session_conf(s)
     cdef int verdict = upstream_attach(c, s, session_conf(s).default_pool, tcp_on_member, 1)
+    if verdict == UPSTREAM_QUEUE:
+        if s.client.failed:
+            session_close(c, s, 0)
+        return
     if verdict == UPSTREAM_NONE:
         session_close(c, s, 0)
         return
@@ -56,6 +63,7 @@ cdef inline void tcp_connect(context_t *c, session_t *s) noexcept nogil:
 cdef inline void tcp_connected(context_t *c, session_t *s) noexcept nogil:
     s.up.connecting = 0
     outlier_result(s.up.member.pool, s.up.member, OUTLIER_CONNECTED)
+    retry_settled(s, s.up.member.pool)
     s.phase = PHASE_RELAY
     timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + relay_idle_limit_ms(session_conf(s)))
 
@@ -86,7 +94,7 @@ cdef inline void tcp_try_first(context_t *c, session_t *s) noexcept nogil:
             tcp_connected(c, s)
             return
         if n != -EAGAIN:
-            upstream_fail(c, s, 1)
+            upstream_fail(c, s, RETRY_CONNECT)
             tcp_connect(c, s)
             if s.phase == PHASE_CONNECT and s.client.fd >= 0:
                 conn_again(&c.loop, &s.client)
@@ -128,8 +136,12 @@ cdef inline void tcp_on_timeout(context_t *c, session_t *s) noexcept nogil:
         if s.client.fd >= 0 and s.phase == PHASE_CONNECT:
             tcp_drive(c, s)
         return
+    if s.phase == PHASE_QUEUE:
+        queue_expire(c, s)
+        session_close(c, s, 0)
+        return
     if s.phase == PHASE_CONNECT:
-        upstream_fail(c, s, 1)
+        upstream_fail(c, s, RETRY_CONNECT)
         tcp_connect(c, s)
         if s.client.fd >= 0 and s.phase == PHASE_CONNECT:
             tcp_drive(c, s)
@@ -148,8 +160,15 @@ cdef inline void tcp_on_client(void *context, conn_t *conn, uint32_t events) noe
     if events & CONN_TIMEOUT:
         tcp_on_timeout(c, s)
         return
+    if events & CONN_SERVED:
+        tcp_connect(c, s)
+        tcp_drive(c, s)
+        return
     s.client_active_ms = c.loop.now_ms
     conn_note(conn, events)
+    if s.phase == PHASE_QUEUE and conn.hup and (events & (EPOLLERR | EPOLLHUP) or conn_at_end(conn)):
+        session_close(c, s, 0)                                       # it left, and nothing that it said is lost
+        return
     tcp_drive(c, s)
 
 
@@ -163,7 +182,7 @@ cdef inline void tcp_on_member(void *context, conn_t *conn, uint32_t events) noe
     conn_note(conn, events)
     if s.phase == PHASE_CONNECT:
         if events & (EPOLLERR | EPOLLHUP):
-            upstream_fail(c, s, 1)
+            upstream_fail(c, s, RETRY_CONNECT)
             tcp_connect(c, s)
         elif events & EPOLLOUT:
             tcp_connected(c, s)

@@ -2,8 +2,8 @@
 """One thread: its loop, and what other threads ask of it.
 
 A turn: wait for events (outside the snapshots), look at the clock, enter the snapshots, serve events (of idle member connections
-first), leftover work, deadlines and orders, free what was closed.  Orders come through a mailbox; all but a purge are waited for, so that whoever gave one knows that
-it is done.
+first), leftover work, deadlines, orders and queues, free what was closed.  Orders come through a mailbox; all but a purge are
+waited for, so that whoever gave one knows that it is done.
 """
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -18,6 +18,7 @@ from fastlb.core.l7_match cimport l7_scratch_free, l7_scratch_init
 from fastlb.core.lifetime cimport listener_release, member_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_close, loop_find, loop_open, loop_register, loop_tell_time
 from fastlb.core.model cimport listener_t, member_t
+from fastlb.core.queue cimport queue_serve_all
 from fastlb.core.relay cimport pipes_dispose
 from fastlb.core.session cimport session_close, session_free
 from fastlb.core.slab cimport slab_dispose, slab_init
@@ -65,6 +66,9 @@ cdef struct worker_t:
 
 cdef inline void worker_on_wake(void *context, conn_t *conn, uint32_t events) noexcept nogil:
     cdef uint64_t count
+    if events & CONN_TIMEOUT:
+        queue_serve_all(<context_t *>context, 1)
+        return
     read(conn.fd, &count, sizeof(count))
 
 
@@ -89,6 +93,7 @@ cdef inline int worker_open(worker_t *w, uint32_t index, snapshots_t *snapshots,
         free(w.c.scratch)
         loop_close(&w.c.loop)
         return error
+    w.c.queue_tick = &w.wake.timer
     w.wake.kind = CONN_WAKE
     w.wake.on_event = worker_on_wake
     error = l7_scratch_init(&w.c.l7)
@@ -283,7 +288,7 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
         pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus)
     while not w.stop:
         wait_ms = 0
-        if c.loop.ready == NULL:
+        if c.loop.ready == NULL and not c.queue_due:
             loop_tell_time(&c.loop)
             wait_ms = timers_wait_ms(&c.loop.timers, c.loop.now_ms)
             snapshot_leave(c.snapshots, c.index)
@@ -307,6 +312,8 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
             timers_turn(&c.loop.timers, c.loop.now_ms, worker_on_deadline, c)
         if woken:
             worker_read_orders(w)
+        if woken or c.queue_due:
+            queue_serve_all(c, 0)
         if c.slot_freed:
             c.slot_freed = 0
             accept_resume_all(c)

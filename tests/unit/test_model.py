@@ -569,7 +569,7 @@ def test_stats_of_what_never_ran_are_zero(lb, listener, pool, member):
         "total_connections": 0,
         "request_errors": 0,
     }
-    assert pool.stats == member.stats
+    assert set(pool.stats.to_dict().values()) == {0}
 
 
 # The start's own refusals.
