@@ -99,8 +99,8 @@ class Listener(NamedResource[ListenerSpec]):
         "None resets it to 8,000."
     )
     timeout_client_head = Field[int, int](
-        "Ours, HTTP: milliseconds from the first byte of a request's head to its last, whatever comes in between; then "
-        "the answer is 408. 0 stands for 10,000."
+        "Ours, HTTP: milliseconds from the first byte of a request's head to its last, whatever comes in between, and "
+        "from a connection's start to its first byte; then the answer is 408. 0 stands for 10,000."
     )
     timeout_client_idle = Field[int | None, int](
         "Ours, HTTP: milliseconds that a client may keep its connection open between two requests; then it is closed. "

@@ -101,7 +101,8 @@ cdef inline int request_take(context_t *c, session_t *s) noexcept nogil:
     if s.phase == PHASE_HEAD:
         timer_arm(&c.loop.timers, &s.client.timer, s.head_deadline_ms)
     else:
-        patience = conf.timeout_idle_ms if s.exchanges else conf.timeout_client_data_ms
+        # Who connects has something to ask: its first head may take its time, and no longer.
+        patience = conf.timeout_idle_ms if s.exchanges else min(conf.timeout_head_ms, conf.timeout_client_data_ms)
         if (c.draining or flag_get(&s.listener.closing)) and patience > REQUEST_CLOSING_IDLE_MS:
             patience = REQUEST_CLOSING_IDLE_MS
         timer_arm(&c.loop.timers, &s.client.timer, c.loop.now_ms + patience)
