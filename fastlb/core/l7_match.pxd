@@ -40,7 +40,7 @@ from fastlb.core.l7_index cimport (
 from fastlb.core.l7_program cimport *
 from fastlb.core.l7_regex cimport (
     L7_NO, L7_UNDECIDED, L7_YES, l7_regex_begin, l7_regex_scratch_free, l7_regex_scratch_init, l7_regex_scratch_t,
-    l7_regex_search,
+    l7_regex_search, l7_regex_spent,
 )
 from fastlb.core.roster cimport pool_conf
 
@@ -139,20 +139,27 @@ cdef inline bint l7_cookie_next(span_t cookies, uint32_t *at, span_t *name, span
 
 # ---- one rule
 
+cdef inline bint l7_worth_reading(const l7_rule_t *rule, span_t text) noexcept nogil:
+    """A long field is not taken apart for a value that is nowhere in it."""
+    if text.length < 128 or rule.regex != NULL:
+        return 1
+    return memmem(text.data, text.length, rule.value.data, rule.value.length) != NULL
+
+
 cdef inline int l7_compare_list(const l7_rule_t *rule, span_t values, l7_scratch_t *scratch) noexcept nogil:
     cdef uint32_t at = 0
     cdef span_t value
     cdef int found = L7_NO
     cdef int verdict
-    # A long list is not taken apart for a value that is nowhere in it.
-    if values.length > 128 and rule.regex == NULL:
-        if memmem(values.data, values.length, rule.value.data, rule.value.length) == NULL:
-            return L7_NO
+    if not l7_worth_reading(rule, values):
+        return L7_NO
     while l7_value_next(values, &at, &value):
         verdict = l7_compare(rule, value, scratch)
         if verdict == L7_YES:
             return L7_YES
         found |= verdict
+        if verdict == L7_UNDECIDED and l7_regex_spent(&scratch.regex):
+            break
     return found
 
 
@@ -172,7 +179,7 @@ cdef inline int l7_compare_header(const l7_rule_t *rule, l7_scratch_t *scratch) 
             or not http1_same(head.base + field.name_offset, rule.key.data, rule.key.length)
         ):
             continue
-        verdict = l7_compare_list(rule, http1_span(head.base + field.value_offset, field.value_length), scratch)
+        verdict = l7_compare_list(rule, http1_field_value(head, i), scratch)
         if verdict == L7_YES:
             return L7_YES
         found |= verdict
@@ -192,7 +199,9 @@ cdef inline int l7_compare_cookie(const l7_rule_t *rule, l7_scratch_t *scratch) 
     for i in range(head.count):
         if head.fields[i].id != HTTP1_FIELD_COOKIE:
             continue
-        cookies = http1_span(head.base + head.fields[i].value_offset, head.fields[i].value_length)
+        cookies = http1_field_value(head, i)
+        if not l7_worth_reading(rule, cookies):
+            continue
         at = 0
         while l7_cookie_next(cookies, &at, &name, &value):
             if name.length != rule.key.length or memcmp(name.data, rule.key.data, name.length) != 0:
@@ -201,6 +210,8 @@ cdef inline int l7_compare_cookie(const l7_rule_t *rule, l7_scratch_t *scratch) 
             if verdict == L7_YES:
                 return L7_YES
             found |= verdict
+            if verdict == L7_UNDECIDED and l7_regex_spent(&scratch.regex):
+                return L7_UNDECIDED
     return found
 
 

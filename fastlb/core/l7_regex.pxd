@@ -239,6 +239,11 @@ cdef inline int l7_regex_give_up(l7_regex_scratch_t *scratch) noexcept nogil:
     return L7_UNDECIDED
 
 
+cdef inline bint l7_regex_spent(const l7_regex_scratch_t *scratch) noexcept nogil:
+    """The request's share is used up: each further search is given up before it begins."""
+    return scratch.steps_request < L7_REGEX_SEARCH_STEPS
+
+
 cdef inline int l7_regex_search(
     const l7_regex_t *regex, span_t subject, l7_regex_scratch_t *scratch
 ) noexcept nogil:
@@ -248,7 +253,7 @@ cdef inline int l7_regex_search(
     cdef int verdict
     # An empty span may have no address, which PCRE2 before 10.43 does not take.
     cdef const uint8_t *data = subject.data if subject.length > 0 else <const uint8_t *><const char *>b""
-    if scratch.context == NULL or subject.length > L7_REGEX_SUBJECT or scratch.steps_request < L7_REGEX_SEARCH_STEPS:
+    if scratch.context == NULL or subject.length > L7_REGEX_SUBJECT or l7_regex_spent(scratch):
         return l7_regex_give_up(scratch)
     scratch.steps_request -= L7_REGEX_SEARCH_STEPS
     allowed = min(<uint64_t>L7_REGEX_STEPS, scratch.steps_request)

@@ -197,6 +197,11 @@ def test_long_lists_are_searched_to_their_end(l7):
     assert matches(l7, long, "HEADER", "REGEX", "^b$", key="X")
     assert not matches(l7, long, "HEADER", "EQUAL_TO", "a, a", key="X")
     assert not matches(l7, long, "HEADER", "CONTAINS", "c", key="X")
+    long = request("Cookie: " + "c=a; " * 500 + "c=b")
+    assert matches(l7, long, "COOKIE", "EQUAL_TO", "b", key="c")
+    assert matches(l7, long, "COOKIE", "REGEX", "^b$", key="c")
+    assert not matches(l7, long, "COOKIE", "EQUAL_TO", "; c", key="c")
+    assert not matches(l7, long, "COOKIE", "CONTAINS", "d", key="c")
 
 
 def test_fields_that_are_not_forwarded_are_seen(l7):

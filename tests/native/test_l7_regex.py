@@ -251,7 +251,7 @@ def test_request_pays_for_all_its_searches_together(l7):
     values = request("X: " + ", ".join(["a" * 40 + "!"] * 700))
     program = l7.Program([policy("REDIRECT_TO_URL", ("HEADER", "REGEX", "X", "(a+)+$", False))])
     assert program.match(values) is None
-    assert program.limits == 700
+    assert program.limits < 10
     assert l7.time_match(program, values, 1) < SLOW
     commas = request("X: " + "," * 30_000)
     program = l7.Program(
