@@ -98,7 +98,7 @@ class Explanation:
         """The same as JSON has it: objects by id and name."""
         return {
             "request": self.request,
-            "client": f"{self.client[0]}:{self.client[1]}",
+            "client": _endpoint(self.client),
             "status": self.status,
             "reason": self.reason,
             "policy": self.policy and _named(self.policy),
@@ -128,7 +128,7 @@ class Explanation:
         }
 
     def __repr__(self) -> str:
-        lines = [f"{self.request} from {self.client[0]}:{self.client[1]}"]
+        lines = [f"{self.request} from {_endpoint(self.client)}"]
         for check in self.policies:
             lines.append(f"  {_policy_words(check, self.policy)}")
             for rule in check.rules:
@@ -149,6 +149,11 @@ class Explanation:
             )
         lines += [f"  > {line}" for line in self.sent.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")]
         return "\n".join(lines)
+
+
+def _endpoint(client: tuple[str, int]) -> str:
+    address, port = client
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _named(one: "L7Policy | Pool") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fastlb.errors import FastLBError
 COMMANDS = {
     "demo": "Play the whole story: two web servers, a failure, live changes; exit status 0 if every step held.",
     "check": "Read configuration files and say what is in them, or what is wrong; exit status 1 if any is wrong.",
+    "explain": "Say what would become of a request, and why: policies, pool, members, what a member would be sent.",
     "run": "Serve what a configuration file describes, in the foreground, until SIGTERM; SIGHUP reads it again.",
 }
 
