@@ -99,9 +99,11 @@ class CorePolicies:
         cls,
         core: Core,
         rows: list[tuple[str, int, str, CorePool | None, list[tuple[str, str, str, str, bool]]]],
+        before: CorePolicies | None = None,
     ) -> Self:
         """In order of position: (action, code of a redirect, redirect_url or redirect_prefix, pool, rules) each; a
-        rule is (type, compare_type, key, value, invert). ValueError: a regular expression that PCRE2 does not take;
+        rule is (type, compare_type, key, value, invert). before: the program that it follows, whose regular
+        expressions need not be compiled again. ValueError: a regular expression that PCRE2 does not take;
         RuntimeError: there is no PCRE2, and a rule needs it."""
 
 @final

@@ -28,7 +28,7 @@ from fastlb.core.l7_program cimport (
     L7_SSL_DN_FIELD, L7_SSL_VERIFY_RESULT, L7_STARTS_WITH, l7_action_t, l7_compare_t, l7_policy_add, l7_program_finish,
     l7_program_hold, l7_program_let_go, l7_program_new, l7_program_release, l7_program_t, l7_rule_add, l7_type_t,
 )
-from fastlb.core.l7_regex cimport l7_regex_error_t, l7_regex_free, l7_regex_new, l7_regex_t
+from fastlb.core.l7_regex cimport l7_regex_error_t, l7_regex_new, l7_regex_release, l7_regex_t
 from fastlb.core.lifetime cimport listener_conf_free, listener_let_go, member_let_go, pool_hold, pool_let_go
 from fastlb.core.model cimport (
     INSERT_FORWARDED_FOR, INSERT_FORWARDED_PORT, INSERT_FORWARDED_PROTO, PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE,

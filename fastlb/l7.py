@@ -359,8 +359,10 @@ def _row_of_rule(spec: L7RuleSpec) -> tuple[str, str, str, str, bool]:
     return str(spec.type), str(spec.compare_type), spec.key or "", spec.value, spec.invert
 
 
-def compiled(core: _core.Core, rows: list[Row], pools: Mapping[str, Pool]) -> _core.CorePolicies | None:
-    """The rows as a program of the data plane; None: there is nothing to match."""
+def compiled(
+    core: _core.Core, rows: list[Row], pools: Mapping[str, Pool], before: _core.CorePolicies | None
+) -> _core.CorePolicies | None:
+    """The rows as a program of the data plane, which follows the one before; None: there is nothing to match."""
     if not rows:
         return None
     return _core.CorePolicies(
@@ -369,4 +371,5 @@ def compiled(core: _core.Core, rows: list[Row], pools: Mapping[str, Pool]) -> _c
             (action, code, text, None if pool_id is None else pools[pool_id]._core, rules)
             for action, code, text, pool_id, rules in rows
         ],
+        before,
     )

@@ -538,7 +538,7 @@ class Listener(NamedResource[ListenerSpec]):
         self._rows, self._program = rows, program
 
     def _compile(self, rows: list[Row]) -> _core.CorePolicies | None:
-        return compiled(self._balancer._core_in_use(), rows, self._balancer._pools)
+        return compiled(self._balancer._core_in_use(), rows, self._balancer._pools, self._program)
 
     # The data plane.
 

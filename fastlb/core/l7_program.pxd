@@ -18,7 +18,7 @@ from fastlb.core.l7_index cimport (
     L7_SOURCE_PATH, L7_SOURCE_PATH_END, l7_index_build, l7_index_free, l7_index_t, l7_key_t, l7_place_t, l7_source_t,
     l7_walk_start,
 )
-from fastlb.core.l7_regex cimport l7_regex_error_t, l7_regex_free, l7_regex_new, l7_regex_t
+from fastlb.core.l7_regex cimport l7_regex_error_t, l7_regex_hold, l7_regex_new, l7_regex_release, l7_regex_t
 from fastlb.core.lifetime cimport pool_hold, pool_release
 from fastlb.core.model cimport pool_t
 
@@ -56,7 +56,7 @@ cdef struct l7_rule_t:
     uint32_t row                 # which one it was of those that the policy was made of
     span_t key                   # HEADER, COOKIE: whose value
     span_t value                 # without the quotes around it; HOST_NAME: in small letters, unless it is a REGEX
-    l7_regex_t *regex            # REGEX
+    l7_regex_t *regex            # REGEX: counted
 
 cdef struct l7_policy_t:
     uint8_t action               # l7_action_t
@@ -88,7 +88,7 @@ cdef struct l7_program_t:
 cdef inline void l7_program_free(l7_program_t *program) noexcept nogil:
     cdef uint32_t i
     for i in range(program.rule_count):
-        l7_regex_free(program.rules[i].regex)
+        l7_regex_release(program.rules[i].regex)
     for i in range(program.count):
         if program.policies[i].pool != NULL:
             pool_release(program.policies[i].pool)
@@ -167,9 +167,10 @@ cdef inline int l7_policy_add(
 
 cdef inline int l7_rule_add(
     l7_program_t *program, l7_type_t type, l7_compare_t compare, span_t key, span_t value, bint invert,
-    l7_regex_error_t *error
+    l7_regex_t *known, l7_regex_error_t *error
 ) noexcept nogil:
-    """The next rule of the policy that was added last. 0; -EINVAL: `error` says what is wrong with the regular expression;
+    """The next rule of the policy that was added last. `known`: what another program made of this type and value, if it
+    is a regular expression; NULL: it is compiled here. 0; -EINVAL: `error` says what is wrong with the regular expression;
     -ENOSYS: there is no PCRE2; -E2BIG: no room was asked for; -ENOMEM."""
     cdef l7_rule_t *rule = &program.rules[program.rule_count]
     cdef l7_policy_t *policy
@@ -193,9 +194,13 @@ cdef inline int l7_rule_add(
     if type == L7_HEADER:
         rule.field = <uint8_t>http1_lookup(rule.key.data, 0, rule.key.length, rule.key.length)
     if compare == L7_REGEX and rule.value.length > 0:
-        failed = l7_regex_new(&rule.regex, rule.value, type == L7_HOST_NAME, error)
-        if failed:
-            return failed
+        if known != NULL:
+            l7_regex_hold(known)
+            rule.regex = known
+        else:
+            failed = l7_regex_new(&rule.regex, rule.value, type == L7_HOST_NAME, error)
+            if failed:
+                return failed
         program.regex_count += 1
     elif type == L7_HOST_NAME:
         byte = <uint8_t *>rule.value.data

@@ -14,7 +14,7 @@ from libc.errno cimport EINVAL, ENOMEM, ENOSYS
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
-from fastlb.core.atomics cimport counter_bump, counter_t
+from fastlb.core.atomics cimport counter_add_sync, counter_bump, counter_set, counter_t
 from fastlb.core.bytes cimport span_t
 from fastlb.core.sys.pcre2 cimport (
     PCRE2_INFO_LARGEST_BACKREF, PCRE2_JIT_WHOLE, PCRE2_OPTION_AUTO_CALLOUT, PCRE2_OPTION_CASELESS,
@@ -39,7 +39,8 @@ cdef enum:
     L7_REGEX_STACK = 1 << 18     # bytes, for what it keeps with JIT
     L7_REGEX_GIVE_UP = -37       # what PCRE2 sets apart for callouts to end a search with
 
-cdef struct l7_regex_t:          # immutable; shared by all workers
+cdef struct l7_regex_t:          # immutable; shared by all workers, and by programs that follow one another
+    counter_t refs
     pcre2_code_t *code
     uint32_t repeats             # the most bytes that an item passes or refuses between two callouts
     bint backrefs                # then it is as many as the subject has
@@ -196,8 +197,12 @@ cdef inline uint32_t l7_regex_repeats(span_t pattern) noexcept nogil:
     return most
 
 
-cdef inline void l7_regex_free(l7_regex_t *regex) noexcept nogil:
-    if regex != NULL:
+cdef inline void l7_regex_hold(l7_regex_t *regex) noexcept nogil:
+    counter_add_sync(&regex.refs, 1)
+
+
+cdef inline void l7_regex_release(l7_regex_t *regex) noexcept nogil:
+    if regex != NULL and counter_add_sync(&regex.refs, -1) == 0:
         pcre2_library().code_free(regex.code)
         free(regex)
 
@@ -205,7 +210,7 @@ cdef inline void l7_regex_free(l7_regex_t *regex) noexcept nogil:
 cdef inline int l7_regex_new(
     l7_regex_t **into, span_t pattern, bint caseless, l7_regex_error_t *error
 ) noexcept nogil:
-    """0; -EINVAL: `error` says why; -ENOSYS: there is no PCRE2; -ENOMEM."""
+    """0, and it is the caller's; -EINVAL: `error` says why; -ENOSYS: there is no PCRE2; -ENOMEM."""
     cdef const pcre2_t *library = pcre2_library()
     cdef uint32_t options = PCRE2_OPTION_NEVER_UTF | PCRE2_OPTION_NEVER_UCP | PCRE2_OPTION_AUTO_CALLOUT
     cdef uint32_t backref = 0
@@ -227,6 +232,7 @@ cdef inline int l7_regex_new(
     library.pattern_info(regex.code, PCRE2_INFO_LARGEST_BACKREF, &backref)
     regex.backrefs = backref > 0
     regex.repeats = l7_regex_repeats(pattern)
+    counter_set(&regex.refs, 1)
     into[0] = regex
     return 0
 

@@ -56,13 +56,13 @@ cdef class Pool:
 
 
 cdef class Program:
-    """Of rows as CorePolicies takes them, with one worker's scratch."""
+    """Of rows as CorePolicies takes them, with one worker's scratch. before: whose regular expressions it takes over."""
     cdef l7_program_t *program
     cdef l7_scratch_t scratch
     cdef http1_head_t head
     cdef list pools
 
-    def __cinit__(self, rows):
+    def __cinit__(self, rows, Program before=None):
         cdef Pool pool
         cdef l7_regex_error_t error
         cdef int failed
@@ -81,11 +81,30 @@ cdef class Program:
                 raw = value.encode("latin-1")
                 failed = l7_rule_add(
                     self.program, <l7_type_t><int>TYPES.index(type_), <l7_compare_t><int>COMPARES.index(compare),
-                    spanned(raw_key), spanned(raw), invert, &error)
+                    spanned(raw_key), spanned(raw), invert,
+                    NULL if before is None else before.regex_of(<l7_type_t><int>TYPES.index(type_), raw), &error)
                 if failed == -EINVAL:
                     raise ValueError(f"{error.text.decode()} at offset {error.offset}")
                 self.check(failed)
         self.check(l7_program_finish(self.program))
+
+    cdef l7_regex_t *regex_of(self, l7_type_t kind, bytes value):
+        cdef const l7_rule_t *rule
+        cdef uint32_t i
+        for i in range(self.program.rule_count):
+            rule = &self.program.rules[i]
+            if rule.type == kind and rule.regex != NULL and rule.value.data[:rule.value.length] == value:
+                return rule.regex
+        return NULL
+
+    @property
+    def regexes(self):
+        """{value: references} of its regular expressions."""
+        return {
+            self.program.rules[i].value.data[:self.program.rules[i].value.length]:
+                counter_get(&self.program.rules[i].regex.refs)
+            for i in range(self.program.rule_count) if self.program.rules[i].regex != NULL
+        }
 
     cdef check(self, int failed):
         if failed:
@@ -156,7 +175,7 @@ cdef class Regex:
             raise ValueError(f"{error.text.decode()} at offset {error.offset}")
 
     def __dealloc__(self):
-        l7_regex_free(self.regex)
+        l7_regex_release(self.regex)
         l7_regex_scratch_free(&self.scratch)
 
     def search(self, bytes subject):

@@ -277,3 +277,14 @@ def test_thousands_of_earnest_rules_are_all_decided(l7):
     assert program.match(request(target="/web4999/17/edit")) == 4999
     assert program.match(request(target="/web5000/17/edit" + "/more" * 40)) is None
     assert program.limits == 0
+
+
+def test_program_takes_over_what_the_one_before_it_compiled(l7):
+    rows = [policy("REJECT", ("PATH", "REGEX", "", value, False)) for value in ("^/a", "^/b")]
+    first = l7.Program(rows)
+    second = l7.Program([rows[1], policy("REJECT", ("PATH", "REGEX", "", "^/c", False))], first)
+    assert first.regexes == {b"^/a": 1, b"^/b": 2}
+    assert second.regexes == {b"^/b": 2, b"^/c": 1}
+    del first
+    assert second.regexes == {b"^/b": 1, b"^/c": 1}
+    assert [second.match(request(target=target)) for target in ("/a", "/b", "/c")] == [None, 0, 1]
