@@ -263,6 +263,16 @@ WORKLOADS = [
         peers=("haproxy", "haproxy-map", "haproxy-plain", "fastlb", "fastlb-plain", "bare"),
     ),
     Workload(
+        "cookie",
+        "HTTP keep-alive, HTTP_COOKIE persistence, a browser's fields, an application's answer",
+        steady,
+        goal=0.60,
+        service=replace(_HTTP, cookie=True),
+        load=Load(path="/f"),
+        prepare=features.bound_by_cookie,
+        peers=("haproxy", "fastlb"),
+    ),
+    Workload(
         "forwarded-for",
         "HTTP keep-alive, X-Forwarded-For, -Port and -Proto inserted",
         steady,
