@@ -77,7 +77,7 @@ class Explanation:
     status: int | None
     """Of an answer of our own; None: a member answers."""
     reason: str | None
-    """Why we refuse it, as in `listener.refusals`; None for a redirect, or when a member answers."""
+    """Why we refuse it, as in `listener.stats.refusals`; None for a redirect, or when a member answers."""
     policy: "L7Policy | None"
     """The policy that applies; None: the default pool's turn."""
     policies: tuple[PolicyCheck, ...]

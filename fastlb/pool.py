@@ -111,8 +111,8 @@ class Pool(NamedResource[PoolSpec]):
         "mapping of some of its fields changes only those, and switches it on. Envoy: `outlier_detection`."
     )
     slow_start = Field[float, float](
-        "Seconds, up to 2,073,600, in which the share of a member that comes back rises to its weight; 0 (the "
-        "default): at once. HAProxy: `slowstart`; Envoy: `slow_start_window`."
+        "Seconds, up to 2,073,600, in which the share of a member that comes back rises from a tenth to all of it; 0 "
+        "(the default): at once. HAProxy: `slowstart`; Envoy: `slow_start_window`."
     )
     panic_threshold = Field[int, int](
         "Percent, 0..100: with fewer members up than this all are used, whatever their probes say; 0 (the default): "

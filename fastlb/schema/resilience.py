@@ -40,11 +40,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class OutlierDetection(msgspec.Struct, frozen=True, kw_only=True):
     """When a member that fails clients is ejected for a while, whatever its health monitor says. HAProxy: `observe`.
 
-    consecutive_5xx: answers 500..599 in a row, 0..65535; default 5; 0: not looked at.
+    consecutive_5xx: answers 500..599 in a row, 0..65535, broken answers and none in time among them; default 5; 0: not
+    looked at.
     consecutive_connect_failures: connects that failed in a row, 0..65535; default 5; 0: not looked at.
-    base_ejection_time: seconds out, the first time, up to 2073600; default 30. As often again as it was ejected
-    before, up to max_ejection_time: seconds, not below the base, default 300.
-    max_ejection_percent: of the pool's members at once, 0..100; default 10.
+    base_ejection_time: seconds out, the first time, up to 2073600; default 30. The next time it is twice that, and so
+    on, up to max_ejection_time: seconds, not below the base, default 300. Each base time that it stays in takes one
+    off.
+    max_ejection_percent: of the pool's members at once, 0..100; default 10. One may be in any case.
     """
 
     consecutive_5xx: int = 5

@@ -65,6 +65,12 @@ def test_every_other_change_fails_no_request_either(balance, origins):
     algorithms = itertools.cycle(
         ["LEAST_CONNECTIONS", "SOURCE_IP", "ROUND_ROBIN", "SOURCE_IP_PORT", "MAGLEV"]
     )
+    persistence = [
+        None,
+        {"type": "HTTP_COOKIE"},
+        {"type": "APP_COOKIE", "cookie_name": "a"},
+        {"type": "SOURCE_IP"},
+    ]
     with (
         LoadProcess(balancer.client, clients=2) as kept,
         LoadProcess(balancer.client, keep_alive=False) as fresh,
@@ -77,6 +83,15 @@ def test_every_other_change_fails_no_request_either(balance, origins):
             balancer.listener.timeout_member_data = 10_000 + turn
             balancer.listener.connection_limit = 100 + turn
             balancer.listener.allowed_cidrs = ["127.0.0.0/8"] if turn % 3 else None
+            balancer.pool.update(
+                retry={"num_retries": turn % 4, "budget_percent": turn % 2 * 50},
+                outlier_detection={"consecutive_5xx": 1 + turn} if turn % 2 else None,
+                slow_start=turn % 3,
+                panic_threshold=turn,
+                timeout_queue=5_000 + turn,
+                session_persistence=persistence[turn % 4],
+            )
+            balancer.members[0].max_connections = turn % 3
             balancer.lb.update(name=f"turn {turn}", description="x")
             other = balancer.lb.create_listener(protocol="HTTP", protocol_port=0, default_pool=spare)
             assert Client("127.0.0.1", other.protocol_port).get().status == 200
