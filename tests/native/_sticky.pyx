@@ -6,6 +6,33 @@ from fastlb.core.hash cimport hash_keyed
 from fastlb.core.random cimport random_below, random_t
 from fastlb.core.sticky cimport *
 
+# In this extension alone, a block can be refused, and something can happen while it is asked for.
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    static __thread int memory_gone;
+    static __thread void (*memory_meanwhile)(void);
+    static void *memory_calloc(size_t n, size_t size)
+    {
+        void (*meanwhile)(void) = memory_meanwhile;
+        memory_meanwhile = NULL;
+        if (meanwhile != NULL)
+            meanwhile();
+        return memory_gone ? NULL : calloc(n, size);
+    }
+    #define calloc(n, size) memory_calloc(n, size)
+    """
+    bint memory_gone
+    void (*memory_meanwhile)() noexcept nogil
+
+cdef sticky_t *met = NULL
+
+
+cdef void meet() noexcept nogil:
+    """As another thread would, which is a little faster."""
+    sticky_put(met, b"client", 6, 8)
+
+
 LIMIT, KEY_BYTES, SHARDED, SHARDS = STICKY_LIMIT, STICKY_KEY_BYTES, STICKY_SHARDED, STICKY_SHARDS
 BLOCK_BYTES = sizeof(sticky_block_t)
 ENTRIES_A_BLOCK = STICKY_BLOCK
@@ -39,6 +66,23 @@ cdef class Table:
 
     def put(self, bytes key, uint64_t member_key):
         return bool(sticky_put(self.table, <const char *>key, <uint32_t>len(key), member_key))
+
+    def put_without_memory(self, bytes key, uint64_t member_key):
+        global memory_gone
+        memory_gone = 1
+        done = self.put(key, member_key)
+        memory_gone = 0
+        return done
+
+    def put_while_another_does(self, bytes key, uint64_t member_key):
+        """Which puts `client` to member 8 while this one waits for memory; whether it came to that."""
+        global memory_meanwhile, met
+        met = self.table
+        memory_meanwhile = meet
+        done = self.put(key, member_key)
+        came = memory_meanwhile == NULL
+        memory_meanwhile = NULL
+        return done, came
 
     def clear(self):
         sticky_clear(self.table)

@@ -166,6 +166,7 @@ D = uuid.UUID("0123abcd-4567-89ef-fedc-ba9876543210")
         str(D).replace("a", "A", 1),
         str(D).replace("a", "g", 1),
         str(D).replace("a", "`", 1),
+        str(D).replace("9", "`", 1),  # a step below "a", as 9 is below 10
         str(D).replace("0", "/", 1),
         str(D).replace("9", ":", 1),
         str(D).replace("9", "\xb9", 1),
@@ -267,7 +268,14 @@ def test_only_clients_of_a_removed_member_have_none_any_more(pool):
 
 @pytest.mark.parametrize(
     "change",
-    [(SOURCE_IP, b""), (APP_COOKIE, b"other"), (APP_COOKIE, b"sidx"), (NONE, b""), (HTTP_COOKIE, b"")],
+    [
+        (SOURCE_IP, b""),
+        (APP_COOKIE, b"other"),
+        (APP_COOKIE, b"sidx"),
+        (APP_COOKIE, b"siD"),
+        (NONE, b""),
+        (HTTP_COOKIE, b""),
+    ],
 )
 def test_another_type_or_cookie_name_forgets_everybody(pool, change):
     pool.configure(APP_COOKIE, b"sid")

@@ -160,6 +160,32 @@ def test_a_cleared_table_is_empty_and_its_memory_given_back(sticky):
     table.check()
 
 
+def test_without_memory_nobody_new_is_remembered_and_nothing_is_lost(sticky):
+    table = sticky.Table(limit=1000)
+    assert not table.put_without_memory(b"first", 1)
+    assert table.figures()["entries"] == 0
+    table.put_numbers(0, sticky.ENTRIES_A_BLOCK)
+    before = table.figures()
+    assert not table.put_without_memory(b"one more", 1)
+    assert table.figures() == before
+    assert table.put(b"one more", 1)
+    assert table.count_numbers(0, sticky.ENTRIES_A_BLOCK) == (sticky.ENTRIES_A_BLOCK,) * 2
+    table.check()
+
+
+@pytest.mark.parametrize(("key", "member"), [(b"client", 7), (b"another", 7)])
+def test_two_threads_may_want_the_same_memory_at_once(sticky, key, member):
+    """Nothing is locked while memory is asked for, so another thread may bring it first, or the very same client."""
+    table = sticky.Table(limit=1000)
+    assert table.put_while_another_does(key, member) == (True, True)
+    assert table.get(key) == member
+    assert table.get(b"client") == (member if key == b"client" else 8)
+    table.check()
+    table.put_numbers(0, 2 * sticky.ENTRIES_A_BLOCK)
+    assert table.figures()["entries"] == 2 * sticky.ENTRIES_A_BLOCK + len({key, b"client"})
+    table.check()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     limit=st.integers(1, 12),
