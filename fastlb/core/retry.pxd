@@ -40,14 +40,14 @@ cdef inline bint retry_begin(context_t *c, session_t *s, pool_t *pool, const poo
     """Before a session is given to a member: count it where there is a budget. 0: it is one try too many."""
     if conf.retry_budget_percent == 0:
         return 1
-    if s.again:
-        if counter_add(&pool.retrying, 1) >= retry_budget(pool, conf):
-            counter_add(&pool.retrying, -1)
-            counter_bump(&pool.shards[c.index].retries_refused, 1)
-            return 0
-        s.retrying = 1
     counter_add(&pool.in_flight, 1)
     s.weighed = 1
+    if s.again:
+        s.retrying = 1
+        if counter_add(&pool.retrying, 1) >= retry_budget(pool, conf):
+            retry_end(s, pool)
+            counter_bump(&pool.shards[c.index].retries_refused, 1)
+            return 0
     return 1
 
 
