@@ -3,7 +3,6 @@
 
 import enum
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
@@ -12,10 +11,11 @@ from msgspec import UNSET, UnsetType
 
 from fastlb import _core, schema, support
 from fastlb.engine import Engine, default_engine
-from fastlb.errors import BindError, ConfigError, Conflict, StateError
+from fastlb.errors import ConfigError, Conflict, StateError
 from fastlb.listener import Listener
 from fastlb.member import Member
 from fastlb.pool import Pool, pool_id_of
+from fastlb.ports import Ports
 from fastlb.resource import Field, Fixed, NamedResource, Resource, find
 from fastlb.schema import (
     AdditionalVip,
@@ -31,7 +31,7 @@ from fastlb.schema import (
     relations,
 )
 from fastlb.schema.load_balancer import DRAIN_TIMEOUT_S
-from fastlb.stats import LISTENER_GAUGES, Stats, lasting, of_listener, total
+from fastlb.stats import Stats
 from fastlb.status import load_balancer_status
 from fastlb.types import (
     Algorithm,
@@ -45,7 +45,6 @@ from fastlb.watch import Callback, StatusWatch
 
 VIP_FIELDS = ("vip_address", "vip_port_id", "vip_network_id", "vip_subnet_id")
 VIPS_AT_MOST = 16
-DRAIN_LOOK_S = 0.005
 
 
 class State(enum.Enum):
@@ -83,12 +82,11 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         "_core",
         "_engine",
         "_engine_used",
-        "_ghosts",
         "_listeners",
         "_lock",
         "_owner",
-        "_past",
         "_pools",
+        "_ports",
         "_state",
         "_watch",
     )
@@ -166,9 +164,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         self._core: _core.Core | None = None
         self._listeners: dict[str, Listener] = {}
         self._pools: dict[str, Pool] = {}
-        # Figures of deleted listeners, and those of them in the core that may still have connections.
-        self._past: Counter[str] = Counter()
-        self._ghosts: list[_core.CoreListener] = []
+        self._ports = Ports(self)
         self._watch = StatusWatch(self)
 
     # What is there.
@@ -207,9 +203,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
     def stats(self) -> Stats:
         """The sum of its listeners' counters now; deleted listeners stay counted."""
         with self._lock:
-            parts: list[dict[str, int]] = [listener._figures() for listener in self.listeners]
-            parts += [of_listener(ghost) for ghost in self._ghosts]
-            return Stats.of(total([self._past, *parts]))
+            return Stats.of(self._ports.figures())
 
     def find_listener(self, key: str) -> Listener:
         """The listener with this id or name. Raises NotFound."""
@@ -433,12 +427,12 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
                 pool._remember()
             self._state = State.STOPPING
         try:
-            self._close_ports()
-            self._drain(wait_s)
+            self._ports.close()
+            self._ports.drain(wait_s)
         finally:
             # Also on Ctrl-C.
             with self._lock:
-                self._cut()
+                self._ports.cut()
                 self._detach()
                 self._state = State.DESCRIBED
                 engine = self._engine_used
@@ -568,9 +562,9 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
                 for pool in self.pools:
                     pool._remember()
                 if spec.admin_state_up:
-                    self._open_ports()
+                    self._ports.open()
                 else:
-                    self._close_ports()
+                    self._ports.close()
             self._spec = spec
             if switched:
                 for pool in self.pools:
@@ -621,60 +615,16 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         for pool in self.pools:
             pool._attach()
         if self._spec.admin_state_up:
-            self._open_ports(starting=True)
+            self._ports.open(starting=True)
         for pool in self.pools:
             pool._sync_monitor()
 
-    def _open_ports(self, *, starting: bool = False) -> None:
-        """Bind all enabled listeners, or none."""
-        opened = []
-        try:
-            for listener in self.listeners:
-                if listener._spec.admin_state_up and listener._core is None:
-                    try:
-                        listener._open(listener._spec)
-                    except BindError:
-                        listener._failed = starting
-                        raise
-                    opened.append(listener)
-        except BaseException:
-            for listener in opened:
-                listener._close()
-            raise
-
-    def _close_ports(self) -> None:
-        with self._lock:
-            for listener in self.listeners:
-                listener._close()
-
-    def _closed(self) -> list[_core.CoreListener]:
-        """What has no port any more and may have client connections."""
-        return [*self._ghosts, *(core for listener in self.listeners for core in listener._retired)]
-
-    def _drain(self, wait_s: float) -> None:
-        deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline and any(core.stats()["active"] for core in self._closed()):
-            time.sleep(DRAIN_LOOK_S)
-
-    def _cut(self) -> None:
-        for core in self._closed():
-            core.cut()
-
     def _detach(self) -> None:
         """Let go of everything in the core, keeping the counters. What was only half attached goes too."""
-        for listener in self.listeners:
-            listener._detach()
-        for ghost in self._ghosts:
-            self._past.update(lasting(of_listener(ghost), LISTENER_GAUGES))
-        self._ghosts.clear()
+        self._ports.detach()
         for pool in self.pools:
             pool._close()
         self._core = None
-
-    def _inherit(self, listener: Listener) -> None:
-        """A listener is deleted: its figures stay in the load balancer's."""
-        self._past.update(listener._past)
-        self._ghosts += listener._retired
 
     def _abandon(self, owner: int) -> list[object]:
         """In a forked child: let go of the core's objects, which are the answer; their threads are not here.
@@ -685,11 +635,8 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         self._owner = owner
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        objects: list[object] = [*self._ghosts]
-        self._ghosts, self._core = [], None
-        for listener in self.listeners:
-            objects += [listener._core, listener._program, *listener._retired]
-            listener._core, listener._program, listener._retired = None, None, []
+        self._core = None
+        objects = self._ports.abandon()
         for pool in self.pools:
             members = (*pool.members, *pool._ghosts)
             objects += [pool._core, *(member._core for member in members)]

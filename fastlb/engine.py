@@ -102,7 +102,7 @@ class Engine:
         try:
             balancers = self.load_balancers
             for balancer in balancers:
-                balancer._close_ports()
+                balancer._ports.close()
             for balancer in balancers:
                 balancer.stop(max(0.0, deadline - time.monotonic()))
         finally:

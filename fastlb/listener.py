@@ -315,7 +315,7 @@ class Listener(NamedResource[ListenerSpec]):
             self._deleted = True
             del self._balancer._listeners[self._id]
             # Its connections are not over yet: the load balancer goes on counting them.
-            self._balancer._inherit(self)
+            self._balancer._ports.inherit(self)
             for pool in pools:
                 pool._sync_monitor()
             self._balancer._note(None)
