@@ -106,12 +106,6 @@ cdef inline int worker_open(worker_t *w, uint32_t index, snapshots_t *snapshots,
         free(w.c.scratch)
         loop_close(&w.c.loop)
         return error
-    error = l7_scratch_init(&w.c.l7)
-    if error < 0:
-        close(w.wake.fd)
-        free(w.c.scratch)
-        loop_close(&w.c.loop)
-        return error
     slab_init(&w.c.sessions_slab, sizeof(session_t))
     slab_init(&w.c.upstreams_slab, sizeof(upstream_t))
     pthread_mutex_init(&w.mutex, NULL)
@@ -126,7 +120,6 @@ cdef inline void worker_close(worker_t *w) noexcept nogil:
     l7_scratch_free(&w.c.l7)
     slab_dispose(&w.c.sessions_slab)
     slab_dispose(&w.c.upstreams_slab)
-    l7_scratch_free(&w.c.l7)
     free(w.c.scratch)
     loop_close(&w.c.loop)
     pthread_mutex_destroy(&w.mutex)
