@@ -274,8 +274,12 @@ def test_workers_the_thread_and_changes_do_not_get_in_each_others_way(natives):
     threads = [threading.Thread(target=lambda call=call: done.append(call())) for call in calls]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + 0.5
-    while time.monotonic() < until:
+
+    def ejections():
+        return sum(pool.ejections(number) for number in range(6))
+
+    began = time.monotonic()
+    while time.monotonic() < began + 0.3 or (ejections() < 10 and time.monotonic() < began + 20):
         pool.configure()
         pool.change_member(3, admin_up=False)
         pool.configure(**on)
@@ -285,8 +289,7 @@ def test_workers_the_thread_and_changes_do_not_get_in_each_others_way(natives):
     for thread in threads:
         thread.join()
     assert min(done) > 0
-    ejections = sum(pool.ejections(number) for number in range(6))
-    assert ejections > 10
-    assert sum(ejected for _, ejected, _ in pool.heard) == ejections
+    assert ejections() >= 10
+    assert sum(ejected for _, ejected, _ in pool.heard) == ejections()
     pool.configure()
     assert pool.serving == [0, 1, 2, 3, 4]
