@@ -4,8 +4,8 @@
     make bench B=l7
 
 A round is 10,000 matches in one native call, or 100 where a thousand policies are tried one by one: divide by that.
-Groups compare numbers of policies of one kind; the request is the last policy's, or nobody's ("miss"). "others" asks for
-a thousand hosts and paths in turn, so that no cache has seen the one at hand a moment ago.
+Groups compare numbers of policies of one kind; the request is for the last policy, or for none ("miss"). "others" asks
+for a thousand hosts and paths in turn, so that no cache has seen the one at hand a moment ago.
 """
 
 import importlib.util
