@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from fastlb.testing import Load, LoadProcess, eventually, unused_port
+from fastlb.testing import Load, LoadProcess, eventually, request, unused_port
 from fastlb.testing.origin import block
 
 MIB = 1 << 20
@@ -161,26 +161,60 @@ APP = textwrap.dedent(
 )
 
 
+EVENTS = textwrap.dedent(
+    """
+    import asyncio
+
+    steps = asyncio.Semaphore(0)
+    left = asyncio.Event()
+
+    async def http(scope, receive, send):
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+        if scope["path"] == "/step":
+            steps.release()
+        elif scope["path"] == "/left":
+            await left.wait()
+        if scope["path"] != "/events":
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+            return
+
+        async def gone():
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left.set()
+            steps.release()
+
+        watch = asyncio.create_task(gone())
+        await send(start)
+        number = 0
+        while await steps.acquire() and not left.is_set():
+            body = b"data: %d\\n\\n" % number
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            number += 1
+
+    async def websocket(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"].upper()})
+
+    async def app(scope, receive, send):
+        await {"http": http, "websocket": websocket}[scope["type"]](scope, receive, send)
+    """
+)
+
+
 @pytest.fixture
 def uvicorn(tmp_path, plain_environment):
-    (tmp_path / "story.py").write_text(APP)
     servers = []
 
-    def start(*options):
+    def start(*options, app=APP):
+        (tmp_path / "story.py").write_text(app)
         port = unused_port()
-        command = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "story:app",
-            "--app-dir",
-            tmp_path,
-            "--port",
-            port,
-            "--lifespan",
-            "off",
-        ]
-        servers.append(Server([*command, "--log-level", "critical", *options], port, plain_environment))
+        command = [sys.executable, "-m", "uvicorn", "story:app", "--app-dir", tmp_path, "--port", port]
+        command += ["--lifespan=off", "--log-level=critical", "--ws=websockets-sansio", *options]
+        servers.append(Server(command, port, plain_environment))
         return servers[-1]
 
     yield start
@@ -208,6 +242,48 @@ def test_uvicorn_that_keeps_connections_for_a_second_fails_nobody(balance, uvico
         writing.wait_requests(80)
     assert reading.failures == []
     assert writing.failures == []
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_each_event_of_a_stream_arrives_before_the_next_is_made(balance, uvicorn, http):
+    client = balance(uvicorn(f"--http={http}", app=EVENTS)).client
+    with client.connect() as stream:
+        stream.send(request("/events", fields=[("Accept", "text/event-stream")]))
+        head = stream.read_response_head()
+        assert head.get("Content-Type") == "text/event-stream"
+        assert head.framing == "chunked"
+        for number in range(5):
+            assert not stream.pending()
+            assert client.get("/step").status == 204
+            assert stream.read_chunk() == b"data: %d\n\n" % number
+    # That the client has left may show with the next event only: one that ended its side may still read.
+    assert [client.get("/step").status for _ in range(2)] == [204, 204]
+    assert client.get("/left").status == 204
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_a_websocket_of_uvicorn_talks_through(balance, uvicorn, http):
+    from websockets.sync.client import connect
+
+    client = balance(uvicorn(f"--http={http}", app=EVENTS)).client
+    with connect(f"ws://{client.address}:{client.port}/", proxy=None) as one:
+        for word in ("hello", "x" * 100_000):
+            one.send(word)
+            assert one.recv(timeout=10) == word.upper()
+
+
+def test_a_body_behind_an_upgrade_is_no_request_for_httptools(balance, uvicorn):
+    """uvicorn's default parser reads no body there: it never gets to see such an upgrade."""
+    client = balance(uvicorn("--http=httptools")).client
+    hidden = request("/hidden")
+    with client.connect() as conn:
+        for _ in range(3):
+            answer = conn.request(
+                "/1", method="POST", fields=[("Connection", "upgrade"), ("Upgrade", "x")], body=hidden
+            )
+            assert answer.get("x-path") == "/1"
+            assert answer.body == hidden + b"!"
+            assert conn.request("/2").get("x-path") == "/2"
 
 
 def test_a_killed_nginx_fails_no_get(balance, nginx):
