@@ -167,6 +167,8 @@ cdef struct pool_t:
     member_t **members                   # all that belong to it
     uint32_t count
     uint32_t capacity
+    uint32_t wanted                      # of them: admin up, with a weight
+    uint32_t ejected                     # of these
     algorithm_t algorithm
     bint admin_up
     uint64_t seed

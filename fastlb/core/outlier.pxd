@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from fastlb.core.atomics cimport counter_get, counter_set, counter_swap_if, flag_get, flag_set, flag_swap
 from fastlb.core.lifetime cimport member_hold, member_release
 from fastlb.core.model cimport EJECTED_5XX, EJECTED_CONNECT, EJECTED_NOT, ejected_t, ejection_t, member_t, pool_conf_t, pool_t
-from fastlb.core.roster cimport ejection_stands, pool_conf, pool_holds, pool_publish
+from fastlb.core.roster cimport ejection_stands, pool_conf, pool_holds, pool_note_serving, pool_publish
 from fastlb.core.sys.epoll cimport write
 from fastlb.core.sys.pthread cimport (
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
@@ -135,6 +135,7 @@ cdef inline void outlier_review(pool_t *pool) noexcept nogil:
             counter_set(&member.faults, 0)
             if pool.outliers != NULL:
                 outlier_accuse(<outliers_t *>pool.outliers, member)
+    pool_note_serving(pool, pool_conf(pool))
     pthread_mutex_unlock(&pool.mutex)
 
 
@@ -174,14 +175,7 @@ cdef inline void outlier_keep(outliers_t *o, member_t *member) noexcept nogil:
 
 cdef inline bint outlier_room(const pool_t *pool, uint32_t percent) noexcept nogil:
     """May one more of the pool be ejected? Of those that are to serve. Under pool.mutex."""
-    cdef uint64_t all_ = 0
-    cdef uint64_t ejected = 0
-    cdef uint32_t i
-    for i in range(pool.count):
-        if pool.members[i].admin_up and pool.members[i].weight > 0:
-            all_ += 1
-            ejected += flag_get(&pool.members[i].ejected) != EJECTED_NOT
-    return ejected == 0 or (ejected + 1) * 100 <= percent * all_
+    return pool.ejected == 0 or (pool.ejected + 1) * <uint64_t>100 <= percent * <uint64_t>pool.wanted
 
 
 cdef inline uint64_t outlier_term(ejection_t *e, const pool_conf_t *conf, uint64_t now_ns) noexcept nogil:

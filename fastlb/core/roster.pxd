@@ -18,7 +18,7 @@ from fastlb.core.directory cimport directory_new
 from fastlb.core.hash cimport hash_pair
 from fastlb.core.model cimport (
     ALGORITHM_LEAST_CONNECTIONS, ALGORITHM_MAGLEV, ALGORITHM_PEAK_EWMA, ALGORITHM_RANDOM_TWO_CHOICES,
-    ALGORITHM_ROUND_ROBIN, ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, EJECTED_5XX, EJECTED_CONNECT,
+    ALGORITHM_ROUND_ROBIN, ALGORITHM_SOURCE_IP, ALGORITHM_SOURCE_IP_PORT, EJECTED_5XX, EJECTED_CONNECT, EJECTED_NOT,
     PERSISTENCE_APP_COOKIE, PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_CONNECT, RETRY_RESET, algorithm_t, member_t,
     pool_conf_t, pool_t,
 )
@@ -275,10 +275,18 @@ cdef inline bint roster_equals(const roster_t *a, const roster_t *b) noexcept no
 
 
 cdef inline void pool_note_serving(pool_t *pool, const pool_conf_t *conf) noexcept nogil:
-    """Remember who is usable, so that the next publication knows who comes back."""
-    cdef uint32_t i
+    """Remember who is usable, so that the next publication knows who comes back, and how many are ejected."""
+    cdef uint32_t i, rank
+    cdef member_t *member
+    pool.wanted = 0
+    pool.ejected = 0
     for i in range(pool.count):
-        pool.members[i].serving = member_rank(conf, pool.members[i]) == RANK_USABLE
+        member = pool.members[i]
+        rank = member_rank(conf, member)
+        member.serving = rank == RANK_USABLE
+        if rank != RANK_NONE:
+            pool.wanted += 1
+            pool.ejected += flag_get(&member.ejected) != EJECTED_NOT
 
 
 cdef inline int pool_publish(pool_t *pool, const pool_conf_t *conf) noexcept nogil:

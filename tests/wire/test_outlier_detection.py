@@ -340,3 +340,29 @@ def test_echo_survives_an_ejection_of_its_member(balance, member):
         eventually(lambda: ask() and balancer.members[0].ejected)
         for conn in (first, second):
             conn.send(b"c").expect(b"c")
+
+
+def test_clients_bound_to_a_member_go_elsewhere_while_it_is_ejected(balance, member):
+    switch = Switch(200)
+    balancer = balance(
+        member(switch),
+        member(named("good")),
+        pool=detecting() | {"session_persistence": {"type": "HTTP_COOKIE"}},
+    )
+    with balancer.client.connect() as conn:
+        answer = conn.request()
+        while answer.body != b"bad":
+            answer = conn.request()
+        cookie = [("Cookie", answer.all("Set-Cookie")[0].split(";")[0])]
+        assert {conn.request(fields=cookie).body for _ in range(10)} == {b"bad"}
+        switch.status = 500
+        eventually(lambda: conn.request(fields=cookie) and balancer.members[0].ejected)
+        assert {conn.request(fields=cookie).body for _ in range(10)} == {b"good"}
+
+
+def test_answers_that_are_asked_of_another_member_count_too(balance, member):
+    balancer = balance(
+        member(Switch(503)), member(named("good")), pool=detecting() | {"retry": {"retry_on": ["503"]}}
+    )
+    eventually(lambda: balancer.client.get().body == b"good" and balancer.members[0].ejected)
+    assert balancer.members[0].stats.sessions >= 3
