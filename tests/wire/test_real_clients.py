@@ -8,20 +8,21 @@ import subprocess
 
 import pytest
 
-from fastlb.testing import MemberProcess, http, http_echo, named, response
+from fastlb.testing import MemberProcess, continue_100, http, http_echo, named, response
 
 
 @pytest.fixture
 def run(program, plain_environment):
-    def go(name, *arguments, timeout=60):
+    def go(name, *arguments, timeout=60, code=0, **more):
         result = subprocess.run(
             [program(name), *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=timeout,
             env=plain_environment,
+            **more,
         )
-        assert result.returncode == 0, f"{name}: {result.returncode}\n{result.stdout}\n{result.stderr}"
+        assert result.returncode == code, f"{name}: {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result.stdout
 
     return go
@@ -72,6 +73,98 @@ def test_curl_speaks_http_1_0_and_head(run, url, member):
 
 def test_curl_asks_for_h2c_and_is_served_by_http_1_1(run, url, member):
     assert run("curl", "-sS", "--http2", url(member(named("plain")))) == "plain"
+
+
+ODD = {
+    # arguments, what of the request the member sees
+    "a path as it is": (["--path-as-is", "{url}/a/../b/./%2e%2e//c"], {"target": "/a/../b/./%2e%2e//c"}),
+    "an absolute target": (
+        ["-x", "{url}", "http://other.test:81/a?b"],
+        {"target": "/a?b", "Host": "other.test:81"},
+    ),
+    "a target of its own": (
+        ["-X", "OPTIONS", "--request-target", "*", "{url}"],
+        {"target": "*", "method": "OPTIONS"},
+    ),
+    "a query with odd bytes": (["-g", "{url}/?a[]={b}&c=%zz&d=%00"], {"target": "/?a[]={b}&c=%zz&d=%00"}),
+    "a field without a value": (["-H", "X-Empty;", "{url}/"], {"X-Empty": ""}),
+    "a field of obs-text": (["-H", "X-Latin: caf\u00e9", "{url}/"], {"X-Latin": "caf\u00c3\u00a9"}),
+    "another Host": (["-H", "Host: [::1]:8080", "{url}/"], {"Host": "[::1]:8080"}),
+    "ninety fields": ([*(x for n in range(90) for x in ("-H", f"X-{n}: {n}")), "{url}/"], {"X-89": "89"}),
+    "a field of 8 KiB": (["-H", "X-Long: " + "v" * 8000, "{url}/"], {"X-Long": "v" * 8000}),
+    "an unknown method": (["-X", "PURGE", "{url}/a"], {"method": "PURGE"}),
+    "a method in small letters": (["-X", "get", "{url}/a"], {"method": "get"}),
+    "a GET with a body": (["-X", "GET", "-d", "the body", "{url}/"], {"method": "GET", "body": b"the body"}),
+    "a DELETE with a body": (
+        ["-X", "DELETE", "-d", "the body", "{url}/"],
+        {"method": "DELETE", "body": b"the body"},
+    ),
+    "an empty body": (["-d", "", "{url}/"], {"Content-Length": "0", "body": b""}),
+    "a body from standard input": (
+        ["-T", "-", "{url}/up"],
+        {"method": "PUT", "body": b"from stdin", "framing": "chunked"},
+    ),
+    "the same by HTTP/1.0": (["-0", "-d", "the body", "{url}/"], {"version": "1.1", "body": b"the body"}),
+    "an expectation": (["-H", "Expect: 100-continue", "-d", "x" * 5000, "{url}/"], {"body": b"x" * 5000}),
+    "a range": (["-r", "1-3", "{url}/"], {"Range": "bytes=1-3"}),
+    "a name and a password": (["-u", "name:word", "{url}/"], {"Authorization": "Basic bmFtZTp3b3Jk"}),
+    "trailers wanted": (["--tr-encoding", "{url}/"], {"TE": None}),
+    "cookies": (["-b", "a=1; b=2", "{url}/"], {"Cookie": "a=1; b=2"}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_curls_odd_requests_arrive_as_they_were_meant(run, url, member, name):
+    arguments, seen = ODD[name]
+    one = member(continue_100(response(b"fine")))
+    base = url(one)
+    out = run("curl", "-sS", *[word.replace("{url}", base) for word in arguments], input="from stdin")
+    assert out == "fine"
+    got = one.requests[0]
+    for what, value in seen.items():
+        assert (getattr(got, what) if what.islower() else got.get(what)) == value
+
+
+REFUSED = {
+    "two framings": (["-d", "x", "-H", "Transfer-Encoding: chunked", "-H", "Content-Length: 1"], "400"),
+    "two lengths": (["-d", "x", "-H", "Content-Length: 1", "-H", "Content-Length: 1"], "400"),
+    "no Host": (["-H", "Host:"], "400"),
+    "a Host with a path": (["-H", "Host: a/b"], "400"),
+    "a method with a space": (["-X", "G ET"], "400"),
+    "another coding": (["-d", "x", "-H", "Transfer-Encoding: gzip, chunked"], "501"),
+    "a hundred and fifty fields": ([x for n in range(150) for x in ("-H", f"X-{n}: {n}")], "431"),
+    "a head of 100 KiB": ([x for n in range(13) for x in ("-H", f"X-{n}: {'v' * 8000}")], "431"),
+    "a target of 10,000 bytes": (["-G", "-d", "q=" + "v" * 10_000], "414"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_curls_bad_requests_are_refused(run, url, member, name):
+    arguments, status = REFUSED[name]
+    one = member()
+    base = url(one)
+    assert run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", *arguments, base) == status
+    assert one.received == b""
+
+
+def test_curl_is_offered_no_tunnel(run, url, member):
+    one = member()
+    out = run("curl", "-sS", "-p", "-x", url(one), "-w", "%{http_connect}", "http://other.test/", code=56)
+    assert out == "501"
+    assert one.received == b""
+
+
+def test_curl_asks_many_times_in_many_ways_on_one_connection(run, url, member):
+    one = member(continue_100(lambda message: response(message.method.encode() + b" ")))
+    base = url(one)
+    out = run(
+        "curl",
+        *["-sS", base, "--next", "-sS", "-I", "-o", "/dev/null", base, "--next", "-sS", "-T", "-", base],
+        *["--next", "-sS", "-X", "PURGE", "-w", "%{num_connects}", base],
+        input="from stdin",
+    )
+    assert out == "GET PUT PURGE 0"
+    assert [message.method for message in one.requests] == ["GET", "HEAD", "PUT", "PURGE"]
 
 
 def test_wrk_finds_no_error(run, url):
