@@ -105,7 +105,8 @@ def test_a_client_whose_member_is_full_comes_back_to_it(balance, member):
         assert ask(balancer, address) == b"two"
         gate.set()
         assert conn.read_response().body == b"one"
-        eventually(lambda: balancer.members[0].stats.active == 0)  # the client has the answer a moment earlier
+        # The client has the answer a moment before the place is free.
+        eventually(lambda: balancer.members[0].stats.active == 0)
     assert ask(balancer, address) == b"one"
 
 
