@@ -242,6 +242,8 @@ class Pair:
                 )
             )
             (refused if conn.pending() else held).append(conn)
+            # An answer is on its way a moment before its exchange is over.
+            eventually(lambda: self.balancer.pool.stats.active == len(self.pending) + len(held))
         for conn in refused:
             assert conn.read_response().status == 503
             conn.close()

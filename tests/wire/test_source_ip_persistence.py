@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from fastlb.testing import MemberConn, eventually, greet, named, response
+from fastlb.testing import MemberConn, greet, named, response
 
 STICKY = {"session_persistence": {"type": "SOURCE_IP"}}
 ADDRESSES = [f"127.0.0.{number}" for number in range(2, 14)]
@@ -89,11 +89,12 @@ def test_a_client_whose_member_refuses_gets_another_and_stays_there(balance, thr
 
 
 def test_a_client_whose_member_is_full_comes_back_to_it(balance, member):
-    gate = threading.Event()
+    taken, gate = threading.Event(), threading.Event()
 
     def slow(conn: MemberConn):
         while (request := conn.read_request()) is not None:
             if request.target == "/slow":
+                taken.set()
                 conn.wait(gate)
             conn.send(response(b"one"))
 
@@ -101,7 +102,7 @@ def test_a_client_whose_member_is_full_comes_back_to_it(balance, member):
     address = next(address for address in ADDRESSES if ask(balancer, address) == b"one")
     with balancer.client.connect(source=address) as conn:
         conn.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-        eventually(lambda: balancer.members[0].stats.active == 1)
+        assert taken.wait(5)
         assert ask(balancer, address) == b"two"
         gate.set()
         assert conn.read_response().body == b"one"
