@@ -2,10 +2,11 @@
 """SOURCE_IP persistence: whoever came once comes back to the same member, whatever the algorithm would say now."""
 
 import collections
+import threading
 
 import pytest
 
-from fastlb.testing import Client, greet, named
+from fastlb.testing import Client, MemberConn, eventually, greet, named, response
 
 STICKY = {"session_persistence": {"type": "SOURCE_IP"}}
 NAMES = ("one", "two", "three")
@@ -87,3 +88,35 @@ def test_what_is_remembered_is_shown_and_bounded(three):
     assert shown.limit >= 10_240
     three.pool.session_persistence = None
     assert len({body(three, "127.0.1.1") for _ in range(3)}) == 3, "switched off, round robin decides"
+
+
+def test_a_client_keeps_its_member_on_one_connection(three):
+    with three.client.connect() as client:
+        assert len({client.request().body for _ in range(10)}) == 1
+
+
+def test_a_client_whose_member_is_full_comes_back_to_it(balance, member):
+    gate = threading.Event()
+
+    def slow(conn: MemberConn):
+        while (request := conn.read_request()) is not None:
+            if request.target == "/slow":
+                conn.wait(gate)
+            conn.send(response(b"one"))
+
+    balancer = balance(member(slow), member(named("two")), pool=STICKY, options=[{"max_connections": 1}, {}])
+
+    def free():
+        # A client has the answer a moment before the place is free.
+        return balancer.members[0].stats.active == 0
+
+    source = next(source for source in sources(4) if body(balancer, source) == b"one")
+    eventually(free)
+    with balancer.client.connect(source=source) as client:
+        client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        eventually(lambda: not free())
+        assert body(balancer, source) == b"two"
+        gate.set()
+        assert client.read_response().body == b"one"
+    eventually(free)
+    assert body(balancer, source) == b"one"
