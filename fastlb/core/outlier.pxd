@@ -111,6 +111,8 @@ cdef inline bint outlier_excused(int error) noexcept nogil:
 cdef inline void outlier_result(pool_t *pool, member_t *member, outlier_kind_t kind) noexcept nogil:
     """What became of a connection or an exchange. A worker, inside pool.snapshots; while all is well, one load."""
     cdef int64_t faults
+    if kind == OUTLIER_5XX and pool_conf(pool).outlier_5xx == 0:
+        kind = OUTLIER_CONNECTED                         # it was that, too
     if kind >= OUTLIER_5XX:
         outlier_fault(pool, member, kind == OUTLIER_UNCONNECTED)
         return

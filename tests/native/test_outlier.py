@@ -85,6 +85,13 @@ def test_what_is_not_looked_at_does_not_count(natives, pool, on, kind):
     assert not pool.woken()
 
 
+def test_5xx_that_do_not_count_forgive_failed_connects_all_the_same(natives, pool):
+    pool.configure(outlier_connect=2)
+    pool.result(0, natives.UNCONNECTED)
+    pool.result(0, natives.FIVE_HUNDRED)
+    assert pool.faults(0) == (0, 0)
+
+
 def test_worker_wakes_the_thread_once_for_all_who_are_accused(natives, pool):
     pool.result(0, natives.FIVE_HUNDRED, 20)
     pool.result(1, natives.FIVE_HUNDRED, 20)
