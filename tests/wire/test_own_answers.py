@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The answers we make ourselves: Octavia's words, a length, and a connection in a defined state."""
 
+import contextlib
+import threading
+import time
+
 import pytest
 
 from fastlb.testing import raw, request, say_nothing
@@ -120,3 +124,19 @@ def test_a_refusal_is_not_reset_away_either(balance, member):
         answer = conn.read_response()
         assert answer.status == 400
         assert answer.closes
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["a flood", "a trickle"])
+def test_what_a_refused_client_still_sends_is_read_for_a_while_only(balance, member, pause):
+    balancer = balance(member())
+    with balancer.client.connect() as conn:
+        conn.send(b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+        assert conn.read_response().status == 400
+        start, sent = time.monotonic(), 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() - start < 10:
+                sent += conn.socket.send(b"x" if pause else b"x" * 65536)
+                threading.Event().wait(pause)
+        assert time.monotonic() - start < 5
+        assert sent < 64 << 20
+    assert balancer.listener.stats.active_connections == 0
