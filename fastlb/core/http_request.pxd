@@ -27,10 +27,11 @@ from fastlb.core.http1_write cimport http1_write_request
 from fastlb.core.http_answer cimport http_answer, http_refuse
 from fastlb.core.http_route cimport route_extras, route_pool
 from fastlb.core.model cimport RETRY_CONNECT, listener_conf_t, listener_shard_t, pool_t
+from fastlb.core.queue cimport queue_leave
 from fastlb.core.sys.socket cimport iovec
 from fastlb.core.timers cimport timer_arm
 from fastlb.core.upstream cimport (
-    UPSTREAM_NONE, UPSTREAM_QUEUE, UPSTREAM_REST, UPSTREAM_REST_MS, upstream_attach, upstream_fail,
+    UPSTREAM_NONE, UPSTREAM_QUEUE, UPSTREAM_REST, UPSTREAM_REST_MS, upstream_attach, upstream_detach, upstream_fail,
 )
 
 cdef enum:
@@ -125,7 +126,13 @@ cdef inline void request_forward(context_t *c, session_t *s, conn_event_f on_mem
     cdef int verdict
     cdef bint fresh = s.replayed
     cdef uint64_t shorter
+    # The policies may have changed while the request waited: a connection to another pool's member is not for it, nor for the
+    # client's next one.
+    if s.up != NULL and (pool == NULL or s.up.member.pool != pool):
+        upstream_detach(c, s, 0)
     if pool == NULL:
+        if s.queue != NULL:
+            queue_leave(c, s)
         return
     if not s.upgrade:
         head.upgrade = 0

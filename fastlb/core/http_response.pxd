@@ -138,6 +138,14 @@ cdef inline uint32_t response_stick(context_t *c, session_t *s) noexcept nogil:
     return 2
 
 
+cdef inline bint response_leaves_clean(const session_t *s, const http1_head_t *head) noexcept nogil:
+    """May the connection serve others behind this response? A member that was offered another protocol, or answered instead of
+    asking for the body that was expected from it, may not have read what we sent as we meant it."""
+    return (
+        head.keep_alive and head.framing != HTTP1_UNTIL_CLOSE and not s.up.doubtful and not s.upgrade
+        and (s.interim or not s.expects_continue))
+
+
 cdef inline void response_judge(const context_t *c, const upstream_t *up) noexcept nogil:
     """Of a whole head: does its status speak for the member?"""
     cdef uint32_t status = c.response.status
@@ -202,11 +210,7 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
         connection = HTTP1_CONN_KEEP_ALIVE
     else:
         connection = HTTP1_CONN_DEFAULT
-    # A member that was offered another protocol, or answered instead of asking for the body that was expected from it, may not
-    # have read what we sent as we meant it: its connection serves nobody else.
-    s.member_keep = (
-        head.keep_alive and head.framing != HTTP1_UNTIL_CLOSE and not up.doubtful and not s.upgrade
-        and (s.interim or not s.expects_continue))
+    s.member_keep = response_leaves_clean(s, head)
     if head.keep_alive_s:
         idle_was_told(up.member, head.keep_alive_s, c.loop.now_ms)
 
@@ -277,7 +281,7 @@ cdef inline bint response_drain(context_t *c, session_t *s) noexcept nogil:
         &s.response_body, conn_data(&up.conn) + head.length, conn_held(&up.conn) - head.length, &consumed, &produced,
         &trailers)
     conn_use(&c.loop, &up.conn, head.length + consumed)
-    return verdict == HTTP1_BODY_DONE and head.keep_alive and head.framing != HTTP1_UNTIL_CLOSE
+    return verdict == HTTP1_BODY_DONE and response_leaves_clean(s, head)
 
 
 cdef inline int response_piece(context_t *c, session_t *s, uint32_t held) noexcept nogil:

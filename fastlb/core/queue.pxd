@@ -10,7 +10,7 @@ that is new or back, a pool without members) is found within QUEUE_TICK_MS.  All
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from fastlb.core.atomics cimport (
-    counter_add_seq, counter_bump, counter_get, counter_get_seq, counter_set, flag_get, flag_set, flag_swap, pointer_get,
+    counter_add_seq, counter_bump, counter_get, counter_get_seq, counter_set, flag_get, flag_swap, pointer_get,
 )
 from fastlb.core.conn cimport CONN_SERVED, conn_watch
 from fastlb.core.context cimport PHASE_QUEUE, context_t, session_t
@@ -130,8 +130,10 @@ cdef inline void queue_place_freed(context_t *c, member_t *member) noexcept nogi
 
 
 cdef inline bint queue_is_for(context_t *c, session_t *s, const pool_t *pool) noexcept nogil:
-    """Must the session wait behind others, though a place is free?"""
-    return c.serving != s and counter_get(&pool.waiting) > 0
+    """Must the session wait behind others, though a place is free? Not if it is its turn, for the request that waited; one
+    that the client sent behind that is the last again."""
+    cdef bint its_turn = c.serving == s and s.queue != NULL and s.queue.pool == pool
+    return not its_turn and counter_get(&pool.waiting) > 0
 
 
 cdef inline bint queue_worth_a_try(const pool_t *pool) noexcept nogil:
@@ -179,7 +181,7 @@ cdef inline void queue_serve_all(context_t *c, bint tick) noexcept nogil:
     while shard != NULL:
         pool = shard.pool
         pool_hold(pool)
-        flag_set(&shard.woken, 0)
+        flag_swap(&shard.woken, 0)           # not only set: it must be seen before the look for a free place
         queue_serve(c, shard, tick)
         following = shard.next
         pool_release(pool)

@@ -267,7 +267,9 @@ class FullMember:
             raise AssertionError("the accept queue never filled up")
 
     def drain(self) -> None:
-        """Accept and close what waits in the queue; later connects succeed, unanswered."""
+        """Accept and close what waits in the queue; later connects succeed, unanswered, and so does one under way."""
+        for filler in self._fillers:
+            filler.close()  # or one that is still connecting takes the next place
         self._listening.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
