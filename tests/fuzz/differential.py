@@ -269,8 +269,12 @@ class Neighbour:
 
 
 @contextlib.contextmanager
-def balanced(engine, script, protocol):
-    """(Client, Member) of a listener with one member that follows the script."""
+def balanced(engine, script, setup):
+    """(Client, Member) of a listener with one member that follows the script.
+
+    setup: `plain`; `rewriting`, with policies, cookies and fields of ours in each head; or `unread`, for a byte stream.
+    """
+    protocol = "TCP" if setup == "unread" else "HTTP"
     with Member(script) as member, contextlib.ExitStack() as stack:
         lb = fastlb.LoadBalancer(name="differential", vip_address="127.0.0.1", engine=engine)
         stack.callback(lb.close)
@@ -278,6 +282,16 @@ def balanced(engine, script, protocol):
         front = lb.create_listener(protocol=protocol, protocol_port=0)
         pool = front.create_pool(protocol=protocol, lb_algorithm="ROUND_ROBIN")
         pool.create_member(member.address, member.port)
+        if setup == "rewriting":
+            names = ("X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto")
+            front.update(insert_headers=dict.fromkeys(names, "true"))
+            pool.update(session_persistence={"type": "HTTP_COOKIE"})
+            for rule in (
+                {"type": "PATH", "compare_type": "REGEX", "value": "^/(a|b)*$"},
+                {"type": "COOKIE", "compare_type": "CONTAINS", "key": "a", "value": "1"},
+                {"type": "HEADER", "compare_type": "EQUAL_TO", "key": "X-A", "value": "b"},
+            ):
+                front.create_l7policy(action="REDIRECT_TO_POOL", redirect_pool=pool).create_rule(**rule)
         lb.start()
         yield Client("127.0.0.1", front.protocol_port), member
 
@@ -338,9 +352,9 @@ class Requests:
     strategy = stories.conversations()
     STATUSES = (400, 414, 431, 501, 505)
 
-    def __init__(self, engine, protocol="HTTP"):
+    def __init__(self, engine, setup):
         self.engine = engine
-        self.protocol = protocol
+        self.setup = setup
         self.outcomes = collections.Counter()
 
     def __enter__(self):
@@ -348,7 +362,7 @@ class Requests:
         self.sides = {}
         for name in READERS:
             recorder = Recorder(name)
-            client, _ = self._stack.enter_context(balanced(self.engine, recorder, self.protocol))
+            client, _ = self._stack.enter_context(balanced(self.engine, recorder, self.setup))
             neighbour = Neighbour(client)
             self._stack.callback(neighbour.close)
             self.sides[name] = client, recorder, neighbour
@@ -468,9 +482,9 @@ class Answers:
 
     strategy = replies()
 
-    def __init__(self, engine, protocol="HTTP"):
+    def __init__(self, engine, setup):
         self.engine = engine
-        self.protocol = protocol
+        self.setup = setup
         self.reply = None
         self.outcomes = collections.Counter()
 
@@ -490,9 +504,7 @@ class Answers:
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
-        self.client, self.member = self._stack.enter_context(
-            balanced(self.engine, self.script, self.protocol)
-        )
+        self.client, self.member = self._stack.enter_context(balanced(self.engine, self.script, self.setup))
         self.neighbour = Neighbour(self.client)
         self._stack.callback(self.neighbour.close)
         return self
@@ -545,9 +557,9 @@ class Answers:
 KINDS = {"requests": Requests, "answers": Answers}
 
 
-def run(kind, engine, examples, first=None, protocol="HTTP"):
+def run(kind, engine, examples, first=None, setup="plain"):
     """Check that many stories of a kind; the outcomes, counted. Without a seed the stories are always the same."""
-    with KINDS[kind](engine, protocol) as arena:
+    with KINDS[kind](engine, setup) as arena:
 
         @settings(
             max_examples=examples,
@@ -578,11 +590,11 @@ def main() -> None:
     outcomes = {kind: collections.Counter() for kind in KINDS}
     with fastlb.Engine(workers=1) as engine:
         while time.monotonic() < deadline:
-            for kind in KINDS:
+            for kind, setup in itertools.product(KINDS, ("plain", "rewriting")):
                 try:
-                    outcomes[kind] += run(kind, engine, 1000, number)
+                    outcomes[kind] += run(kind, engine, 1000, number, setup)
                 except BaseException:
-                    print(f"{kind}: seed {number}", flush=True)
+                    print(f"{kind}, {setup}: seed {number}", flush=True)
                     raise
             number += 1
     for kind, counted in outcomes.items():

@@ -123,6 +123,9 @@ TABLES = {
         X-A: b
         X-Empty:
         Cookie: a=1
+        Cookie: a=1; SRV=x; b
+        Cookie: SRV=x
+        Cookie: SRV="x; SRV=y";; a
         X-Latin: caf\xe9
         X-Tab:\ta\tb\t
         X_Under: 1
@@ -346,6 +349,8 @@ TABLES = {
         X-Empty:
         Server: x
         Set-Cookie: a=1
+        Set-Cookie: SRV=x; path=/
+        Cache-Control: public, max-age=5
         X-Latin: caf\xe9
         Connection: close
         Connection: keep-alive

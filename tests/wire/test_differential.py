@@ -16,9 +16,10 @@ spec.loader.exec_module(differential)
 
 
 @pytest.mark.workers(1)
+@pytest.mark.parametrize("setup", ["plain", "rewriting"])
 @pytest.mark.parametrize("kind", differential.KINDS)
-def test_both_sides_read_the_same_or_a_refusal(engine, kind):
-    outcomes = differential.run(kind, engine, 300)
+def test_both_sides_read_the_same_or_a_refusal(engine, kind, setup):
+    outcomes = differential.run(kind, engine, 300, setup=setup)
     # Else the stories would be too wild, or too tame, to show anything.
     if kind == "requests":
         assert outcomes["requests"] > 100
@@ -32,4 +33,4 @@ def test_both_sides_read_the_same_or_a_refusal(engine, kind):
 @pytest.mark.parametrize("kind", differential.KINDS)
 def test_a_balancer_that_passes_bytes_unread_would_be_found(engine, kind):
     with pytest.raises((AssertionError, ExceptionGroup)):
-        differential.run(kind, engine, 300, protocol="TCP")
+        differential.run(kind, engine, 300, setup="unread")
