@@ -66,6 +66,7 @@ cdef struct session_t:
     int64_t ticket               # its place among all that wait for the pool
     uint64_t queue_until_ms
     uint64_t stick_key           # member_t.key of the member that the client had before; 0: none is known
+    uint32_t stick_moves         # sticky_moves when it was looked up in a table
     uint64_t address_hash
     uint64_t address_port_hash
     uint64_t client_active_ms    # the last byte from or to the client

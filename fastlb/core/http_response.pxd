@@ -167,11 +167,13 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
     cdef uint8_t framing_out, connection
     cdef int verdict
     if head.status < 200:
+        extra_count = 0
         if head.status == 101:
             if not s.request_sent or not response_upgrade_offered(s, &head.upgrade_protocol):
                 return RESPONSE_BROKEN
             framing_out = HTTP1_NO_BODY
             connection = HTTP1_CONN_UPGRADE
+            extra_count = response_stick(c, s)
         else:
             s.interim += 1
             if s.interim > RESPONSE_INTERIM:
@@ -182,7 +184,8 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
             connection = HTTP1_CONN_DEFAULT
         if head.status == 101 or s.client_minor:
             pieces[0].iov_base = c.scratch
-            pieces[0].iov_len = http1_write_response(head, c.scratch, SCRATCH_BYTES, framing_out, connection, NULL, 0)
+            pieces[0].iov_len = http1_write_response(
+                head, c.scratch, SCRATCH_BYTES, framing_out, connection, c.extras, extra_count)
             counter_bump(&mine.bytes_out, <int64_t>pieces[0].iov_len)
             if conn_send(&c.loop, &s.client, pieces, 1, <uint32_t>pieces[0].iov_len) < 0:
                 return RESPONSE_CLIENT_GONE

@@ -56,6 +56,8 @@ cdef struct sticky_t:
     counter_t bytes
     counter_t evicted
     char apart_too[64]
+    counter_t moves              # written when a client goes to another member; read with each request
+    char apart_three[64]
     sticky_shard_t shards[0]
 
 cdef struct sticky_figures_t:
@@ -232,6 +234,12 @@ cdef inline uint64_t sticky_get(sticky_t *t, const void *key, uint32_t length) n
     return member_key
 
 
+cdef inline uint32_t sticky_moves(const sticky_t *t) noexcept nogil:
+    """Another number than before when some client has another member than before, so that who has looked up his looks again. `t`
+    may be NULL."""
+    return <uint32_t>counter_get(&t.moves) if t != NULL else 0
+
+
 cdef inline bint sticky_evict_elsewhere(sticky_t *t, const sticky_shard_t *but) noexcept nogil:
     """For a new entry in an empty shard of a full table."""
     cdef sticky_shard_t *shard
@@ -267,7 +275,9 @@ cdef inline bint sticky_put(sticky_t *t, const void *key, uint32_t length, uint6
         spinlock_take(&shard.lock)
         entry = sticky_find(shard, hash, key, length)
         if entry != NULL:
-            entry.member_key = member_key
+            if entry.member_key != member_key:
+                entry.member_key = member_key
+                counter_add(&t.moves, 1)
             sticky_touch(shard, entry)
             break
         if block != NULL and shard.block_count < STICKY_BLOCKS:
@@ -308,6 +318,7 @@ cdef inline void sticky_clear(sticky_t *t) noexcept nogil:
     cdef sticky_block_t *blocks[128]
     cdef sticky_shard_t *shard
     cdef uint32_t i, j, count
+    counter_add(&t.moves, 1)
     for i in range(t.shard_count):
         shard = &t.shards[i]
         spinlock_take(&shard.lock)

@@ -11,7 +11,7 @@ from fastlb.core.context cimport SESSION_TRIES, context_t, member_shard, session
 from fastlb.core.directory cimport directory_find, member_reachable
 from fastlb.core.lifetime cimport member_hold
 from fastlb.core.model cimport (
-    PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_CONNECT, member_shard_t, member_t, pool_conf_t, pool_t,
+    PERSISTENCE_HTTP_COOKIE, PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_CONNECT, member_shard_t, member_t, pool_conf_t, pool_t,
 )
 from fastlb.core.outlier cimport OUTLIER_UNCONNECTED, outlier_excused, outlier_result
 from fastlb.core.queue cimport queue_is_for, queue_leave, queue_place_freed, queue_wait
@@ -19,7 +19,7 @@ from fastlb.core.retry cimport retry_begin, retry_end, retry_repeatable, retry_t
 from fastlb.core.roster cimport pool_closed, pool_conf, pool_opened_within, pool_pick
 from fastlb.core.selection.ops cimport member_full, pick_t, pick_was_tried
 from fastlb.core.slab cimport slab_take
-from fastlb.core.sticky cimport sticky_get, sticky_put, sticky_t
+from fastlb.core.sticky cimport sticky_get, sticky_moves, sticky_put, sticky_t
 from fastlb.core.sys.epoll cimport close, errno
 from fastlb.core.sys.socket cimport (
     IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, TCP_NODELAY, connect, setsockopt, sockaddr, socket,
@@ -146,10 +146,19 @@ cdef inline member_t *upstream_stuck(
     """The member that persistence brings the client back to; NULL: none that can be had. `full`: not now, as it is full."""
     cdef member_t *member = NULL
     full[0] = 0
+    cdef sticky_t *sticky
+    cdef uint32_t moves
+    if conf.persistence == PERSISTENCE_SOURCE_IP:
+        # The table need not be asked for each request of a connection, but when clients have moved, this one may be among them.
+        sticky = <sticky_t *>pointer_get(&pool.sticky)
+        moves = sticky_moves(sticky)
+        if s.stick_moves != moves:
+            s.stick_moves = moves
+            s.stick_key = 0
     if s.stick_key:
         member = directory_find(pool, s.stick_key)
     if member == NULL and conf.persistence == PERSISTENCE_SOURCE_IP:
-        s.stick_key = sticky_get(<sticky_t *>pointer_get(&pool.sticky), s.client_address, sizeof(s.client_address))
+        s.stick_key = sticky_get(sticky, s.client_address, sizeof(s.client_address))
         if s.stick_key:
             member = directory_find(pool, s.stick_key)
     if member == NULL or not member_reachable(pool, member) or pick_was_tried(ask, member):
@@ -236,6 +245,8 @@ cdef inline int upstream_give(
             s.stick_key = member.key
             sticky_put(
                 <sticky_t *>pointer_get(&pool.sticky), s.client_address, sizeof(s.client_address), s.stick_key)
+        if away and conf.persistence == PERSISTENCE_HTTP_COOKIE:
+            s.stick_key = member.key                                 # nor does a cookie say so
         shard = member_shard(c, member)
         up.session = s
         up.since_ns = c.loop.now_ns

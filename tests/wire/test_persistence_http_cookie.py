@@ -2,10 +2,11 @@
 """HTTP_COOKIE: a cookie of ours brings a client back to its member, as HAProxy's `insert indirect nocache` does."""
 
 import re
+import threading
 
 import pytest
 
-from fastlb.testing import Load, http, named, response
+from fastlb.testing import Load, eventually, held, http, named, raw, response
 
 COOKIE = {"session_persistence": {"type": "HTTP_COOKIE"}}
 
@@ -168,3 +169,26 @@ def test_members_come_and_go_under_load_without_a_failed_request(three, member):
             three.members[0].weight = 1
         load.wait_requests(50)
     assert load.failures == []
+
+
+def test_a_client_whose_member_is_full_keeps_its_cookie(balance, member):
+    gate = threading.Event()
+    balancer = balance(
+        member(held(gate)), member(named("two")), pool=COOKIE, options=[{"max_connections": 1}, {}]
+    )
+    full = balancer.members[0]
+    with balancer.client.connect() as busy:
+        busy.send(f"GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV={full.id}\r\n\r\n".encode())
+        eventually(lambda: full.stats.active == 1)
+        away = ask(balancer, full.id)
+        assert (away.body, away.all("Set-Cookie")) == (b"two", [])
+        gate.set()
+        assert busy.read_response().status == 200
+
+
+def test_a_websocket_client_gets_its_cookie_with_the_switch(balance, member):
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\nSet-Cookie: SRV=mine\r\n\r\n"
+    balancer = balance(member(raw(switch, then="close")), pool=COOKIE)
+    answer = ask(balancer, None, ("Connection", "Upgrade"), ("Upgrade", "x"))
+    assert (answer.status, cookie_of(answer)) == (101, balancer.members[0].id)
+    assert len(answer.all("Set-Cookie")) == 1

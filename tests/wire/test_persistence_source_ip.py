@@ -120,3 +120,16 @@ def test_a_client_whose_member_is_full_comes_back_to_it(balance, member):
         assert client.read_response().body == b"one"
     eventually(free)
     assert body(balancer, source) == b"one"
+
+
+@pytest.mark.workers(1)
+def test_a_connection_that_was_kept_meanwhile_follows_its_client_to_the_new_member(balance, member):
+    balancer = balance(member(named("one")), member(named("two")), pool=STICKY)
+    with balancer.client.connect() as kept:
+        before = kept.request().body
+        mine = balancer.members[0 if before == b"one" else 1]
+        mine.admin_state_up = False
+        after = balancer.client.get().body
+        assert after != before
+        mine.admin_state_up = True
+        assert kept.request().body == after == balancer.client.get().body
