@@ -56,6 +56,7 @@ from fastlb.core.sys.epoll cimport close
 from fastlb.core.sys.socket cimport AF_INET, AF_INET6, htons, inet_pton, sockaddr_in
 from fastlb.core.worker cimport worker_t
 import os
+from _thread import allocate_lock
 
 cdef extern from *:
     """
@@ -177,11 +178,13 @@ cdef dict _figures(tuple names, const char *first, size_t stride, uint32_t shard
     return found
 
 
+@cython.no_gc
 cdef class Core:
     """The threads of one engine: workers that forward, and one that probes."""
 
     cdef engine_t *engine
     cdef int *cpus
+    cdef object explaining               # a lock: all who ask share the snapshots' spare reader
 
     def __cinit__(self, int workers, cpus=None):
         cdef int error, i
@@ -190,6 +193,7 @@ cdef class Core:
             raise ValueError(f"workers={workers}: must be 1..{ENGINE_WORKERS}")
         if cpus is not None and len(cpus) != workers:
             raise ValueError(f"cpus={cpus!r}: must name one CPU for each of {workers} workers")
+        self.explaining = allocate_lock()
         self.engine = <engine_t *>engine_memory(sizeof(engine_t))
         if self.engine == NULL:
             raise MemoryError()

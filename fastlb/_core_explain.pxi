@@ -6,7 +6,7 @@ from fastlb.core.context cimport EXTRA_BYTES, SCRATCH_BYTES, context_t, session_
 from fastlb.core.directory cimport member_reachable
 from fastlb.core.explain cimport (
     STANDING_ADMIN_DOWN, STANDING_DOWN, STANDING_DRAINED, STANDING_EJECTED, STANDING_FULL, STANDING_POOL_DOWN,
-    STANDING_RESERVE, STANDING_USABLE, explain_bound, explain_choice, explain_standing,
+    STANDING_RESERVE, STANDING_USABLE, explain_bound, explain_choice, explain_members, explained_t,
 )
 from fastlb.core.http1 cimport http1_head_t, http1_limits_t, http1_parse_request
 from fastlb.core.http1_write cimport http1_write_answer, http1_write_request
@@ -19,8 +19,6 @@ from fastlb.core.l7_program cimport l7_policy_t
 from fastlb.core.refusal cimport REFUSAL_HEAD_TIMEOUT, REFUSAL_NO_MEMBER, REFUSAL_NO_POOL, REFUSAL_POLICY
 from fastlb.core.session cimport session_note_address
 from fastlb.core.snapshot cimport SNAPSHOT_READERS, snapshot_enter, snapshot_leave
-from fastlb.core.sys.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
-from _thread import allocate_lock
 
 _STANDINGS = {
     <int>STANDING_USABLE: "usable", <int>STANDING_FULL: "full", <int>STANDING_POOL_DOWN: "pool_down",
@@ -28,7 +26,6 @@ _STANDINGS = {
     <int>STANDING_DRAINED: "drained", <int>STANDING_RESERVE: "reserve",
 }
 _VERDICTS = {<int>L7_NO: False, <int>L7_YES: True, <int>L7_UNDECIDED: None}
-_explaining = allocate_lock()            # one at a time: all share the snapshots' spare reader
 
 
 def explain(CoreListener listener, bytes request, str client, int port):
@@ -43,7 +40,7 @@ def explain(CoreListener listener, bytes request, str client, int port):
     cdef context_t *c
     cdef address_t peer
     _read_address(&peer, client, port)
-    with _explaining:
+    with listener.core.explaining:
         c = <context_t *>engine_memory(sizeof(context_t))
         if c == NULL:
             raise MemoryError()
@@ -145,10 +142,13 @@ cdef list _explain_policies(const l7_program_t *program, context_t *c):
 
 cdef list _explain_members(pool_t *pool):
     cdef uint32_t i
-    pthread_mutex_lock(&pool.mutex)
+    cdef uint32_t count = 0
+    cdef explained_t *found
+    with nogil:
+        found = explain_members(pool, &count)
+    if found == NULL:
+        raise MemoryError()
     try:
-        return [
-            (pool.members[i].id, _STANDINGS[<int>explain_standing(pool, pool.members[i])]) for i in range(pool.count)
-        ]
+        return [(found[i].id, _STANDINGS[<int>found[i].standing]) for i in range(count)]
     finally:
-        pthread_mutex_unlock(&pool.mutex)
+        free(found)

@@ -4,6 +4,7 @@
 Each function wants its caller inside pool.snapshots.
 """
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport malloc
 from libc.string cimport memset
 from fastlb.core.atomics cimport counter_get, flag_get, pointer_get
 from fastlb.core.context cimport session_t
@@ -15,6 +16,7 @@ from fastlb.core.random cimport random_t
 from fastlb.core.roster cimport pool_conf, pool_pick
 from fastlb.core.selection.ops cimport pick_t, roster_t
 from fastlb.core.sticky cimport sticky_get, sticky_t
+from fastlb.core.sys.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 
 cdef enum standing_t:
     STANDING_USABLE = 0          # may be picked
@@ -27,13 +29,14 @@ cdef enum standing_t:
     STANDING_RESERVE = 7         # a backup, while others are usable
 
 
+cdef struct explained_t:
+    uint64_t id                  # of a member
+    standing_t standing
+
+
 cdef inline bint roster_holds(const roster_t *roster, const member_t *member) noexcept nogil:
-    cdef uint32_t i
-    if roster != NULL:
-        for i in range(roster.count):
-            if roster.members[i] == member:
-                return 1
-    return 0
+    """The published roster, under pool.mutex: then each of its members knows its place there."""
+    return roster != NULL and member.slot < roster.count and roster.members[member.slot] == member
 
 
 cdef inline standing_t explain_standing(const pool_t *pool, const member_t *member) noexcept nogil:
@@ -52,6 +55,22 @@ cdef inline standing_t explain_standing(const pool_t *pool, const member_t *memb
     if member.weight == 0:
         return STANDING_DRAINED
     return STANDING_RESERVE
+
+
+cdef inline explained_t *explain_members(pool_t *pool, uint32_t *count) noexcept nogil:
+    """All members in the pool's order, for free(); NULL: no memory. Takes pool.mutex, so do not hold the GIL: whoever has the
+    mutex may be building a roster of thousands."""
+    cdef explained_t *found
+    cdef uint32_t i
+    pthread_mutex_lock(&pool.mutex)
+    count[0] = pool.count
+    found = <explained_t *>malloc((<size_t>pool.count + 1) * sizeof(explained_t))
+    if found != NULL:
+        for i in range(pool.count):
+            found[i].id = pool.members[i].id
+            found[i].standing = explain_standing(pool, pool.members[i])
+    pthread_mutex_unlock(&pool.mutex)
+    return found
 
 
 cdef inline member_t *explain_bound(pool_t *pool, const session_t *s) noexcept nogil:
