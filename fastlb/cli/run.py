@@ -105,7 +105,8 @@ class Service:
         for line in listening(self.balancers):
             if line not in before:
                 say(line)
-        say(f"SIGHUP: {self.file}: {len(done)} changes" + (f", {len(failed)} failed" if failed else ""))
+        changes = "1 change" if len(done) == 1 else f"{len(done)} changes"
+        say(f"SIGHUP: {self.file}: {changes}" + (f", {len(failed)} failed" if failed else ""))
 
     def leave(self, balancer: LoadBalancer) -> None:
         """Close its ports; what is under way there may finish."""

@@ -4,7 +4,7 @@
 import functools
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Annotated, Any, NamedTuple, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET
@@ -48,6 +48,9 @@ class Rule(NamedTuple):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator wants of one object; each field is declared as its type, its rule, its default."""
 
+    BESIDE: ClassVar[tuple[str, ...]] = ()
+    """What a document has beside these fields: objects that belong to this one, or that it points to."""
+
     def settled(self, before: Self | None, changes: Mapping[str, Any]) -> Self:
         """Check the fields against one another and fill in what depends on others.
 
@@ -83,7 +86,7 @@ def required(kind: type[Record]) -> frozenset[str]:
 def unknown(kind: type[Record], field: str) -> UnknownField:
     import difflib
 
-    near = difflib.get_close_matches(field, rules(kind), n=1)
+    near = difflib.get_close_matches(field, (*rules(kind), *kind.BESIDE), n=1)
     return UnknownField(field, f"no such field; did you mean {near[0]}?" if near else "no such field")
 
 

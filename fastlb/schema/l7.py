@@ -78,6 +78,7 @@ def _code(field: str, value: Any, coerce: bool) -> int:
 
 
 class L7PolicySpec(Spec, frozen=True, kw_only=True):
+    BESIDE = ("redirect_pool", "rules")
     action: Annotated[L7PolicyAction, Rule(kinds.choice(L7PolicyAction))]
     description: Annotated[str, Rule(kinds.text(255), null="")] = ""
     redirect_pool_id: Annotated[str | None, Rule(kinds.uuid, null=None)] = None
@@ -171,7 +172,7 @@ class L7PolicySpec(Spec, frozen=True, kw_only=True):
 def _refuse_target(field: str, action: L7PolicyAction) -> NoReturn:
     needed = "redirect_pool_id or redirect_pool" if field == "redirect_pool_id" else field
     raise ConfigError(
-        field,
+        field.removesuffix("_id"),  # documents have no other, and in Python it takes the pool itself
         None,
         f"must be given with action {action}",
         fault=f"Invalid L7 Policy arguments: {needed} must not be None",

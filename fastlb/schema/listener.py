@@ -54,6 +54,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ListenerSpec(Spec, frozen=True, kw_only=True):
+    BESIDE = ("default_pool", "l7policies")
     protocol: Annotated[Protocol, Rule(_protocol, live=False)]
     # Port 0, "any free one", is ours and from Python only.
     protocol_port: Annotated[int, Rule(kinds.integer(1, 65535, python_low=0), live=False)]
@@ -223,7 +224,7 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                 raise ConfigError(
                     "insert_headers",
                     header,
-                    f"must be one of {', '.join((*FORWARDED_HEADERS, *CERTIFICATE_HEADERS))}, in this case",
+                    f"must be one of {', '.join((*FORWARDED_HEADERS, *CERTIFICATE_HEADERS))}, spelt like this",
                     fault=f"['{header}'] is not a valid option for insert_headers",
                 )
         theirs = [header for header in self.insert_headers if header in CERTIFICATE_HEADERS]

@@ -61,6 +61,7 @@ _provider_name = kinds.text(64)
 
 
 class LoadBalancerSpec(Spec, frozen=True, kw_only=True):
+    BESIDE = ("listeners", "pools")
     description: Annotated[str, Rule(kinds.text(255), null="")] = ""
     project_id: Annotated[str, Rule(kinds.text(36), null="", live=False)] = ""
     vip_address: Annotated[str | None, Rule(kinds.ip_address, null=None, live=False)] = None

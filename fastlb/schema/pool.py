@@ -98,6 +98,7 @@ def _merge_persistence(before: SessionPersistence | None, given: dict[str, Any])
 
 
 class PoolSpec(Spec, frozen=True, kw_only=True):
+    BESIDE = ("members", "healthmonitor")
     protocol: Annotated[Protocol, Rule(_protocol, live=False)]
     lb_algorithm: Annotated[Algorithm, Rule(kinds.choice(Algorithm))]
     description: Annotated[str, Rule(kinds.text(255), null="")] = ""

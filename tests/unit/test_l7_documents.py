@@ -177,7 +177,7 @@ REFUSED = [
     (
         at("listeners 1 l7policies 1", redirect_pool=None),
         ConfigError,
-        "listeners[1].l7policies[1].redirect_pool_id=None: must be given",
+        "listeners[1].l7policies[1].redirect_pool=None: must be given",
     ),
     (
         at(P, redirect_pool={}),

@@ -120,7 +120,7 @@ COMBINATIONS_REFUSED = [
     ),
     (
         {"action": "REDIRECT_TO_POOL"},
-        "redirect_pool_id=None: must be given with action REDIRECT_TO_POOL",
+        "redirect_pool=None: must be given with action REDIRECT_TO_POOL",
         "Invalid L7 Policy arguments: redirect_pool_id or redirect_pool must not be None",
     ),
     (

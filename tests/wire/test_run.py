@@ -86,7 +86,7 @@ class Run:
     def said(self, text):
         eventually(lambda: any(text in line for line in self.lines), what=f"{text!r} in {self.lines}")
 
-    def reload(self, content, *, said="changes"):
+    def reload(self, content, *, said=" change"):
         """What it said of it, in lines."""
         before = len(self.lines)
         self.file.write_text(content if isinstance(content, str) else json.dumps(content))
