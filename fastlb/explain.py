@@ -38,61 +38,64 @@ WHY = {
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """One rule of a policy against the request."""
+    """One rule of a policy against the request.
+
+    matches: with `invert` applied; None: a regular expression that was given up, since it took too many steps.
+    """
 
     rule: "L7Rule"
     matches: bool | None
-    """With `invert` applied. None: a regular expression that was given up, since it took too many steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyCheck:
-    """One policy against the request. Rules and policies that are switched off are not looked at."""
+    """One policy against the request. Rules and policies that are switched off are not looked at.
+
+    matches: all rules match. passed_over: it redirects to a pool that is switched off, and so is not in use.
+    """
 
     policy: "L7Policy"
     rules: tuple[RuleCheck, ...]
     matches: bool
-    """All rules match."""
     passed_over: bool
-    """It redirects to a pool that is switched off, and so is not in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemberCheck:
-    """One member of the pool."""
+    """One member of the pool. usable: it may be chosen for this request; why: or why not, in words."""
 
     member: "Member"
     usable: bool
-    """It may be chosen for this request."""
     why: str
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """What would become of one request. Its repr is a text for people; `to_dict` has the same for programs."""
+    """What would become of one request. Its repr is a text for people; `to_dict` has the same for programs.
+
+    request: the method, the target, and the host that was asked for; client: who asked.
+    status: of an answer of our own; None: a member answers. reason: why we refuse it, as in `listener.stats.refusals`;
+    None for a redirect, or when a member answers.
+    policies: each policy, in the order in which they are looked at; policy: the first that matches, which applies;
+    None: the default pool's turn.
+    pool: where it goes; members: the pool's, and why each may be chosen or not.
+    bound_to: whom session persistence binds this client to; it may be unusable: then another one is chosen.
+    member: the one that it goes to, where that does not depend on others' requests: persistence, or a hash of the
+    client.
+    sent: the head as a member would get it, or our own answer.
+    """
 
     request: str
-    """The request line, and the host that was asked for."""
     client: tuple[str, int]
     status: int | None
-    """Of an answer of our own; None: a member answers."""
     reason: str | None
-    """Why we refuse it, as in `listener.stats.refusals`; None for a redirect, or when a member answers."""
     policy: "L7Policy | None"
-    """The policy that applies; None: the default pool's turn."""
     policies: tuple[PolicyCheck, ...]
-    """Each policy, in the order in which they are looked at. The first that matches applies."""
     pool: "Pool | None"
-    """Where it goes."""
     bound_to: "Member | None"
-    """Whom session persistence binds this client to. It may be unusable: then another one is chosen."""
     member: "Member | None"
-    """The member that it goes to, where that does not depend on others' requests: persistence, or a hash of the
-    client."""
     members: tuple[MemberCheck, ...]
-    """The pool's members, and why each may be chosen or not."""
     sent: bytes
-    """The head as a member would get it, or our own answer."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON has it: objects by id and name."""
@@ -224,12 +227,22 @@ def _resolve(
         bound_to=bound,
         member=bound if found["stick_usable"] else choice,
         members=tuple(
-            MemberCheck(members[core_id], standing in ("usable", "full"), WHY[standing])
+            MemberCheck(members[core_id], standing in ("usable", "full"), _why(members[core_id], standing))
             for core_id, standing in found["members"]
             if core_id in members
         ),
         sent=found["sent"],
     )
+
+
+def _why(member: "Member", standing: str) -> str:
+    why = WHY[standing]
+    if standing in ("usable", "full"):
+        if not member._up():
+            return f"{why}, although it {WHY['down']}: too few do (panic_threshold)"
+        if member.ejected:
+            return f"{why}, although it failed real requests (outlier_detection): too few others are usable"
+    return why
 
 
 @contextlib.contextmanager
@@ -268,7 +281,10 @@ def _unopened(listener: "Listener") -> _core.CoreListener:
 
 def _head(method: str, host: str, path: str, headers: Headers | None) -> bytes:
     """The request as a client would send it. What is not allowed in it the data plane refuses, and says so."""
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+    for field, value in (("method", method), ("host", host), ("path", path)):
+        if not isinstance(value, str):
+            raise ConfigError(field, value, "must be a string")
+    pairs = list(_pairs(headers))
     lines = [f"{method} {path} HTTP/1.1"]
     if not any(name.lower() == "host" for name, _ in pairs):
         lines.append(f"Host: {host}")
@@ -280,6 +296,18 @@ def _head(method: str, host: str, path: str, headers: Headers | None) -> bytes:
         return f"{text}\r\n\r\n".encode("latin-1")
     except UnicodeEncodeError:
         return f"{text}\r\n\r\n".encode()
+
+
+def _pairs(headers: Headers | None) -> Iterator[tuple[str, str]]:
+    allowed = "must be a mapping of names to values, or (name, value) pairs, all strings"
+    if headers is not None and (isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable)):
+        raise ConfigError("headers", headers, allowed)
+    for pair in headers.items() if isinstance(headers, Mapping) else headers or ():
+        if not (
+            isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+        ):
+            raise ConfigError("headers", pair, allowed)
+        yield pair[0], pair[1]
 
 
 def _client(client: tuple[str, int]) -> tuple[str, int]:

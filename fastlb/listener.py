@@ -248,7 +248,8 @@ class Listener(NamedResource[ListenerSpec]):
         host: the Host field; None: this listener's address. path: with its query. headers: a mapping, or pairs where
         a name comes more than once. client: its address and port. The load balancer need not be started.
 
-        Raises ConfigError on another protocol than HTTP. A request that would be refused is explained, too.
+        Raises ConfigError on another protocol than HTTP. A request that would be refused is explained, too. Print the
+        answer, or read its attributes (policy, pool, member, status, sent, …: `fastlb.explain.Explanation`).
         """
         from fastlb.explain import explain
 

@@ -142,6 +142,13 @@ def test_its_repr_is_for_people_and_its_dict_for_programs(shop):
         ({"client": ("example.com", 1)}, "client"),
         ({"client": ("192.0.2.7", 70000)}, "client"),
         ({"headers": {"X": "a\r\n\r\nGET / HTTP/1.1"}}, "headers"),
+        ({"headers": ["X: a"]}, "headers='X: a'"),
+        ({"headers": "X: a"}, "headers='X: a'"),
+        ({"headers": {"X": 1}}, "headers"),
+        ({"headers": 1}, "headers=1"),
+        ({"path": None}, "path=None"),
+        ({"method": b"GET"}, "method"),
+        ({"host": 1}, "host=1"),
     ],
 )
 def test_what_cannot_be_explained_is_refused_by_name(shop, arguments, field):

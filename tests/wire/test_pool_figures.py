@@ -38,5 +38,9 @@ def test_a_pool_tells_that_it_panics_and_how_often_it_did(balance, member):
     assert (balancer.pool.panic, balancer.pool.panics) == (False, 1)
     balancer.pool.panic_threshold = 60
     assert balancer.pool.panic
+    assert [check.why.partition(", although ")[2] for check in balancer.listener.explain().members] == [
+        "",
+        "it does not pass its health monitor's probes: too few do (panic_threshold)",
+    ]
     balancer.lb.stop(0)
     assert (balancer.pool.panic, balancer.pool.panics) == (False, 2)
