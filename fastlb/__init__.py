@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
+from fastlb import config
 from fastlb.balancer import LoadBalancer
 from fastlb.engine import Engine
 from fastlb.errors import (
@@ -97,5 +98,6 @@ __all__ = [
     "StatusEvent",
     "TlsVersion",
     "WaitTimeout",
+    "config",
     "schedule",
 ]

@@ -26,26 +26,25 @@ class _Counters:
 
 @dataclass(frozen=True, slots=True)
 class Stats(_Counters):
-    """A load balancer's or a listener's figures: Octavia's five first, then ours."""
+    """A load balancer's or a listener's figures: Octavia's five first, then ours.
+
+    bytes_in, bytes_out: from and to clients. active_connections, total_connections: of clients, now and ever.
+    request_errors: requests that a client made wrong or broke off. requests: HTTP requests ever.
+    own_answers: HTTP answers that the load balancer made itself; redirects: of these, those of L7 policies; refusals:
+    of these, the errors by reason (`{"policy": 3, "no_member": 1}`; docs/limits.md lists the reasons), without those
+    that did not occur. denied: connections refused by allowed_cidrs.
+    responses_…: HTTP answers by status, the load balancer's own among them.
+    """
 
     bytes_in: int
-    """From clients."""
     bytes_out: int
-    """To clients."""
     active_connections: int
-    """Client connections open now."""
     total_connections: int
-    """Client connections ever."""
     request_errors: int
-    """Requests that a client made wrong or broke off."""
     requests: int
-    """HTTP requests ever."""
     own_answers: int
-    """HTTP answers that the load balancer made itself."""
     redirects: int
-    """Of these, redirects of L7 policies."""
     denied: int
-    """Connections refused by allowed_cidrs."""
     responses_1xx: int
     responses_2xx: int
     responses_3xx: int
@@ -53,8 +52,6 @@ class Stats(_Counters):
     responses_5xx: int
     responses_other: int
     refusals: dict[str, int] = field(default_factory=dict)
-    """Of `own_answers`, the errors by reason (`no_member`, `head_timeout`, `policy`, …); reasons that did not occur are
-    left out."""
 
     @classmethod
     def of(cls, figures: "Counter[str]") -> Self:
@@ -75,23 +72,25 @@ class Stats(_Counters):
 
 @dataclass(frozen=True, slots=True)
 class MemberStats(_Counters):
-    """A member's figures."""
+    """A member's figures.
+
+    active: sessions now (HTTP: requests under way); sessions: ever. bytes_in, bytes_out: to and from the member.
+    connections: open to it now, idle ones too; connects: tried ever; connect_errors: of these, failed.
+    reuses: requests on a connection that was kept. retries: sessions that went on to another member after this one.
+    response_errors: answers that were broken or did not come in time. responses_…: HTTP answers by status.
+    client_aborts, member_aborts: sessions that the client, or the member, broke off.
+    response_ns: nanoseconds from request to response head, summed over the responses.
+    ejections: how often outlier detection took it out.
+    """
 
     active: int
-    """Sessions now (HTTP: requests under way)."""
     sessions: int
-    """Sessions ever."""
     bytes_in: int
-    """To the member."""
     bytes_out: int
-    """From the member."""
     connects: int
-    """Connections tried."""
     connect_errors: int
     reuses: int
-    """Requests on a connection that was kept."""
     retries: int
-    """Sessions that went on to another member after this one."""
     response_errors: int
     responses_1xx: int
     responses_2xx: int
@@ -100,43 +99,40 @@ class MemberStats(_Counters):
     responses_5xx: int
     responses_other: int
     client_aborts: int
-    """Sessions that the client broke off."""
     member_aborts: int
-    """Sessions that the member broke off."""
     connections: int
-    """Connections to it now, idle ones too."""
     response_ns: int
-    """Nanoseconds from request to response head, summed over the responses."""
     ejections: int
-    """How often outlier detection took it out."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStats(MemberStats):
-    """A pool's figures: the sums over its members, deleted ones too, and what is counted for the pool as a whole."""
+    """A pool's figures: the sums over its members, deleted ones too, and what is counted for the pool as a whole.
+
+    waiting: sessions that wait now, because each member has its max_connections; queued: that ever had to;
+    queue_timeouts: of these, those for whom no place came within timeout_queue.
+    retries_refused: tries with another member that the retry budget did not allow.
+    The others are a member's: see `MemberStats`.
+    """
 
     waiting: int
-    """Sessions that wait now, because each member has its max_connections."""
     queued: int
-    """Sessions that ever had to."""
     queue_timeouts: int
-    """Of these, those for whom no place came within timeout_queue."""
     retries_refused: int
-    """Tries with another member that the retry budget did not allow."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersistenceStats(_Counters):
-    """What a pool remembers of clients, for session persistence by SOURCE_IP and APP_COOKIE; all 0 without it."""
+    """What a pool remembers of clients, for session persistence by SOURCE_IP and APP_COOKIE; all 0 without it.
+
+    entries: clients now; limit: so many at the most, then a new one takes the place of one that was not seen for
+    long; evicted: clients ever that were forgotten so. bytes: of memory.
+    """
 
     entries: int
-    """Clients now."""
     limit: int
-    """So many at the most: then a new one takes the place of one that was not seen for long."""
     bytes: int
-    """Of memory."""
     evicted: int
-    """Clients ever that were forgotten for others."""
 
 
 OCTAVIA = ("bytes_in", "bytes_out", "active_connections", "total_connections", "request_errors")

@@ -40,6 +40,13 @@ print(took)
 """
 
 
+def test_files_are_read_without_another_import(tmp_path):
+    (tmp_path / "web.json").write_text('{"loadbalancer": {"name": "web"}}')
+    source = f"import fastlb; print(fastlb.config.load({str(tmp_path / 'web.json')!r})[0].name)"
+    result = run(source, PACKAGE.parent)
+    assert (result.stdout, result.stderr) == ("web\n", "")
+
+
 YARDSTICK = """
 import time
 start = time.process_time()
