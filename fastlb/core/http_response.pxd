@@ -18,8 +18,8 @@ from fastlb.core.context cimport (
 )
 from fastlb.core.directory cimport uuid_write
 from fastlb.core.http1 cimport (
-    HTTP1_CHUNKED, HTTP1_HEAD_BYTES, HTTP1_LENGTH, HTTP1_NO_BODY, HTTP1_UNTIL_CLOSE, http1_head_t, http1_limits_default, http1_limits_t,
-    http1_parse_response, http1_span, http1_worth_parsing,
+    HTTP1_CHUNKED, HTTP1_HEAD_BYTES, HTTP1_LENGTH, HTTP1_NO_BODY, HTTP1_UNTIL_CLOSE, http1_head_t,
+    http1_limits_default, http1_limits_t, http1_parse_response, http1_span, http1_worth_parsing,
 )
 from fastlb.core.http1_body cimport (
     HTTP1_BODY_DONE, http1_body_feed, http1_body_init_head, http1_body_opaque, http1_body_skip,
