@@ -165,6 +165,11 @@ cdef inline void http_drive(context_t *c, session_t *s) noexcept nogil:
         elif s.phase >= PHASE_CLOSING:
             http_closing(c, s)
             return
+        elif s.phase == PHASE_QUEUE and s.client.hup:
+            # Nothing of its request went to a member yet: it must not hold up those who still want an answer. One that
+            # only said that it has no more to ask still hears of it.
+            queue_leave(c, s)
+            http_refuse(c, s, 503, REFUSAL_QUEUE_TIMEOUT, 1)
         else:
             return                                                   # CONNECT, PAUSE, QUEUE
 
@@ -270,11 +275,6 @@ cdef inline void http_on_client(void *context, conn_t *conn, uint32_t events) no
             upstream_abort(c, s)
         session_close(c, s, 1)
         return
-    if s.phase == PHASE_QUEUE and conn.hup:
-        # Nothing of its request went to a member yet: it must not hold up those who still want an answer. One that only
-        # said that it has no more to ask still hears of it.
-        queue_leave(c, s)
-        http_refuse(c, s, 503, REFUSAL_QUEUE_TIMEOUT, 1)
     http_drive(c, s)
 
 

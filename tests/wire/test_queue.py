@@ -163,6 +163,19 @@ def test_a_client_that_leaves_frees_its_place(balance, member, desk, leave):
 
 
 @pytest.mark.workers(1)
+def test_a_client_that_asks_and_finishes_is_told_that_there_is_no_place(balance, member, desk):
+    balancer = balance(member(desk), options=limit(1))
+    with ask(balancer, "/first") as first, balancer.client.connect() as second:
+        eventually(lambda: desk.present == 1)
+        second.send(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n").finish()
+        assert second.read_response().status == 503
+        assert second.ended() == "closed"
+        desk.open = True
+        assert first.read_response().body == b"/first"
+    assert desk.served == ["/first"]
+
+
+@pytest.mark.workers(1)
 def test_a_client_that_leaves_its_member_makes_room(balance, member, desk):
     balancer = balance(member(desk), options=limit(1))
     with ask(balancer, "/first") as first, ask(balancer, "/second") as second:
