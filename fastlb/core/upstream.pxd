@@ -11,7 +11,8 @@ from fastlb.core.context cimport SESSION_TRIES, context_t, member_shard, session
 from fastlb.core.directory cimport directory_find, member_reachable
 from fastlb.core.lifetime cimport member_hold
 from fastlb.core.model cimport (
-    PERSISTENCE_HTTP_COOKIE, PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_CONNECT, member_shard_t, member_t, pool_conf_t, pool_t,
+    PERSISTENCE_HTTP_COOKIE, PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_CONNECT, member_shard_t, member_t,
+    pool_conf_t, pool_t,
 )
 from fastlb.core.outlier cimport OUTLIER_UNCONNECTED, outlier_excused, outlier_result
 from fastlb.core.queue cimport queue_is_for, queue_leave, queue_place_freed, queue_wait
@@ -145,9 +146,9 @@ cdef inline member_t *upstream_stuck(
 ) noexcept nogil:
     """The member that persistence brings the client back to; NULL: none that can be had. `full`: not now, as it is full."""
     cdef member_t *member = NULL
-    full[0] = 0
-    cdef sticky_t *sticky
+    cdef sticky_t *sticky = NULL
     cdef uint32_t moves
+    full[0] = 0
     if conf.persistence == PERSISTENCE_SOURCE_IP:
         # The table need not be asked for each request of a connection, but when clients have moved, this one may be among them.
         sticky = <sticky_t *>pointer_get(&pool.sticky)
