@@ -105,6 +105,7 @@ cdef struct member_t:
     flag_t ejected                       # ejected_t: left out for what traffic showed; written under pool.mutex
     counter_t faults                     # in a row: 5xx answers, in the upper half failed connects; written when there are
     counter_t warming_since_ns           # slow start; 0: it has its whole share
+    flag_t weight_served                 # `weight` in the roster published last, for workers
     # Written by every worker, so on lines apart from what each pick and connect reads.
     char apart[64]
     counter_t refs

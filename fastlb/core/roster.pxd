@@ -144,7 +144,7 @@ cdef inline void roster_begin_slowly(const roster_t *roster, const pick_t *ask, 
     """What the shares of members that are warming depend on, for one pick."""
     cdef algorithm_t algorithm = roster.algorithm
     cdef const member_t *peer
-    cdef uint32_t _
+    cdef uint32_t _, place
     warm.now_ns = ask.now_ns
     warm.slow_start_ns = roster.slow_start_ns
     warm.weight = 0
@@ -156,11 +156,12 @@ cdef inline void roster_begin_slowly(const roster_t *roster, const pick_t *ask, 
         warm.drawn = random_next(ask.rng)
         if algorithm != ALGORITHM_ROUND_ROBIN:
             for _ in range(ROSTER_PEER_DRAWS):
-                peer = roster.members[random_below(ask.rng, roster.count)]
+                place = <uint32_t>random_below(ask.rng, roster.count)
+                peer = roster.members[place]
                 if slow_start_share(
                     <uint64_t>counter_get(&peer.warming_since_ns), warm.slow_start_ns, warm.now_ns
                 ) >> 32:
-                    warm.weight = peer.weight
+                    warm.weight = roster.weights[place]
                     warm.load = counter_get(&peer.active)
                     break
 
@@ -308,6 +309,7 @@ cdef inline int pool_publish(pool_t *pool, const pool_conf_t *conf) noexcept nog
         return failed
     for i in range(roster.count):
         roster.members[i].slot = i
+        flag_set(&roster.members[i].weight_served, roster.weights[i])
     # One step for those who take the lock. An algorithm that lists members reads their `active` after the roster is
     # published, and pool_opened counts before it reads the roster: one of the two sees the other.
     spinlock_take(&pool.pick_lock)

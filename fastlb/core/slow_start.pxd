@@ -9,7 +9,7 @@ Algorithms that go by load would give an idle member all they have, however ofte
 no more than its share of another one's.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from fastlb.core.atomics cimport counter_get
+from fastlb.core.atomics cimport counter_get, flag_get
 from fastlb.core.hash cimport hash_mix
 from fastlb.core.model cimport member_t
 
@@ -39,6 +39,7 @@ cdef inline uint64_t slow_start_share(uint64_t since_ns, uint64_t slow_start_ns,
 cdef inline bint slow_start_refuses(const slow_start_t *warm, const member_t *member) noexcept nogil:
     cdef uint64_t share = slow_start_share(
         <uint64_t>counter_get(&member.warming_since_ns), warm.slow_start_ns, warm.now_ns)
+    cdef double weight
     cdef int64_t load
     if share >> 32:
         return 0
@@ -48,4 +49,5 @@ cdef inline bint slow_start_refuses(const slow_start_t *warm, const member_t *me
         return 0
     load = counter_get(&member.active)
     # load / weight > share × the other's
-    return load > 0 and load * <double>warm.weight * 4294967296.0 > share * <double>member.weight * warm.load
+    weight = flag_get(&member.weight_served)
+    return load > 0 and load * <double>warm.weight * 4294967296.0 > share * weight * warm.load

@@ -5,7 +5,7 @@ import collections
 
 import pytest
 
-from fastlb.testing import MemberConn, eventually, http, named, response
+from fastlb.testing import Load, MemberConn, eventually, http, named, response
 
 PROBES = {
     "type": "HTTP",
@@ -121,3 +121,18 @@ def test_panic_threshold_changes_live(balance, member):
     balancer.pool.update(panic_threshold=0)
     assert not balancer.pool.panic
     assert balancer.client.get().status == 503
+
+
+def test_weights_change_under_load_while_a_member_is_warming(balance, member):
+    """For ThreadSanitizer, too: whoever compares loads does not read a weight that is being written."""
+    balancer = balance(
+        *(member() for _ in range(3)), algorithm="LEAST_CONNECTIONS", pool={"slow_start": 3600}
+    )
+    assert balancer.client.get().status == 200
+    balancer.members[2].update(admin_state_up=False)
+    balancer.members[2].update(admin_state_up=True)
+    with Load(balancer.client, clients=6) as load:
+        for round_ in range(150):
+            balancer.members[round_ % 3].weight = 1 + round_ % 7
+        load.wait_requests(100)
+    assert load.failures == []
