@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kept member connections that members close in their own time cost no client an answer."""
 
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
 
-from fastlb.testing import Load, MemberConn, eventually, response
+from fastlb.testing import Client, Load, MemberConn, eventually, response
 
 PATIENCE = 0.2
 RESOLVE = 0.04
@@ -86,6 +91,60 @@ def test_clients_that_idle_around_a_members_patience_get_every_answer(balance, m
         writing.wait_requests(30)
     assert reading.failures == []
     assert writing.failures == []
+
+
+PROGRAM = textwrap.dedent(
+    """
+    import sys
+    import fastlb
+    engine = fastlb.Engine(workers=1)
+    lb = fastlb.LoadBalancer(name="halted", vip_address="127.0.0.1", engine=engine, drain_timeout=0)
+    listener = lb.create_listener(protocol="HTTP", protocol_port=0)
+    pool = listener.create_pool(protocol="HTTP", lb_algorithm="ROUND_ROBIN")
+    pool.create_member("127.0.0.1", int(sys.argv[1]))
+    lb.start()
+    print(listener.protocol_port, flush=True)
+    sys.stdin.read()
+    print(pool.stats.retries, pool.stats.reuses, flush=True)
+    lb.close()
+    engine.stop(0)
+    """
+)
+
+
+def halted(pid):
+    states = [
+        path.read_text().rpartition(")")[2].split()[0]
+        for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
+    return set(states) == {"T"}
+
+
+def test_an_end_that_comes_with_a_request_is_seen_first(member, child_environment):
+    one = member()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(one.port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_environment,
+    )
+    try:
+        with Client("127.0.0.1", int(process.stdout.readline())).connect() as conn:
+            assert conn.request().status == 200
+            process.send_signal(signal.SIGSTOP)
+            eventually(lambda: halted(process.pid))
+            conn.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")  # both wait for the balancer, this one first
+            one.drop_connections()
+            process.send_signal(signal.SIGCONT)
+            assert conn.read_response().status == 200
+        process.stdin.close()
+        assert process.stdout.read().split() == ["0", "0"]
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.stdin.close()
+        assert process.wait(20) == 0
+        process.stdout.close()
 
 
 @pytest.mark.workers(1)
