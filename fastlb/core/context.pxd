@@ -45,6 +45,7 @@ cdef struct upstream_t:          # a connection to a member
     uint8_t connecting
     uint8_t reused               # carried an exchange before this one
     uint8_t answered             # a byte of the response came
+    uint8_t faulted              # this exchange has counted against the member (outlier.pxd)
     uint8_t doubtful             # serves no other exchange
 
 cdef struct pipe_t:              # for splice (relay.pxd)

@@ -31,10 +31,9 @@ from fastlb.core.http_request cimport (
 )
 from fastlb.core.http_response cimport (
     RESPONSE_AGAIN, RESPONSE_BROKEN, RESPONSE_CLIENT_GONE, RESPONSE_DONE, RESPONSE_RETRY, RESPONSE_TUNNEL, RESPONSE_WAIT,
-    response_drain, response_step,
+    response_credit, response_drain, response_fault, response_step,
 )
 from fastlb.core.model cimport RETRY_CONNECT, listener_conf_t
-from fastlb.core.outlier cimport OUTLIER_5XX, outlier_result
 from fastlb.core.queue cimport queue_expire, queue_leave
 from fastlb.core.refusal cimport REFUSAL_BODY_RATE, REFUSAL_HEAD_TIMEOUT, REFUSAL_QUEUE_TIMEOUT
 from fastlb.core.relay cimport RELAY_TO_CLIENT, relay_release_pipes
@@ -49,6 +48,7 @@ from fastlb.core.upstream_idle cimport idle_died
 cdef inline void http_finish(context_t *c, session_t *s) noexcept nogil:
     """The response left or is queued: the exchange is over."""
     relay_release_pipes(c, s)
+    response_credit(s.up)
     upstream_detach(c, s, s.member_keep and s.request_sent and not s.request_failed)
     s.exchanges += 1
     if s.keep_alive and s.request_sent:
@@ -64,7 +64,7 @@ cdef inline void http_broken(context_t *c, session_t *s) noexcept nogil:
     if not up.answered:
         idle_died(c, up)
     if up.answered or not up.reused:                                 # else it may only have grown old
-        outlier_result(up.member.pool, up.member, OUTLIER_5XX)
+        response_fault(up)
     if not up.answered and up.conn.eof and retry_reset(c, s, &reason):
         s.replayed = 1                                               # from here on, fresh connections only
         upstream_fail(c, s, reason)
@@ -117,6 +117,7 @@ cdef inline bint http_exchange(context_t *c, session_t *s) noexcept nogil:
             http_answer(c, s, 502, 0)
         return 1
     if verdict == RESPONSE_TUNNEL:
+        response_credit(s.up)
         s.client.on_event = tcp_on_client
         s.up.conn.on_event = tcp_on_member
         tcp_connected(c, s)
@@ -129,7 +130,7 @@ cdef inline bint http_exchange(context_t *c, session_t *s) noexcept nogil:
     # The member broke off in the middle of the body: short of its length or without a last chunk the client sees that;
     # where only the close ends it, a reset tells.
     counter_bump(&member_shard(c, s.up.member).member_aborts, 1)
-    outlier_result(s.up.member.pool, s.up.member, OUTLIER_5XX)
+    response_fault(s.up)
     upstream_abort(c, s)
     session_close(c, s, not s.chunked_out and s.response_body.framing != HTTP1_LENGTH)
     return 0
@@ -211,7 +212,7 @@ cdef inline void http_on_timeout(context_t *c, session_t *s) noexcept nogil:
             counter_bump(&member_shard(c, s.up.member).client_aborts, 1)
         else:
             counter_bump(&member_shard(c, s.up.member).response_errors, 1)
-            outlier_result(s.up.member.pool, s.up.member, OUTLIER_5XX)
+            response_fault(s.up)
         upstream_abort(c, s)
         if s.response_started:
             session_close(c, s, 1)

@@ -33,7 +33,7 @@ from fastlb.core.http_request cimport chunk_pieces, pieces_join
 from fastlb.core.model cimport (
     PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE, listener_shard_t, member_shard_t, member_t, pool_conf_t,
 )
-from fastlb.core.outlier cimport OUTLIER_5XX, OUTLIER_ANSWERED, outlier_result
+from fastlb.core.outlier cimport OUTLIER_5XX, OUTLIER_ANSWERED, OUTLIER_CONNECTED, outlier_result
 from fastlb.core.relay cimport (
     RELAY_AGAIN, RELAY_SOURCE_FAILED, RELAY_TARGET_FAILED, RELAY_TO_CLIENT, RELAY_WAIT, relay_splice,
 )
@@ -146,12 +146,26 @@ cdef inline bint response_leaves_clean(const session_t *s, const http1_head_t *h
         and (s.interim or not s.expects_continue))
 
 
-cdef inline void response_judge(const context_t *c, const upstream_t *up) noexcept nogil:
-    """Of a whole head: does its status speak for the member?"""
+cdef inline void response_fault(upstream_t *up) noexcept nogil:
+    """The exchange counts against the member, once."""
+    if not up.faulted:
+        up.faulted = 1
+        outlier_result(up.member.pool, up.member, OUTLIER_5XX)
+
+
+cdef inline void response_credit(const upstream_t *up) noexcept nogil:
+    """A whole answer: for the member, unless its status is against it. Only now: one that breaks off is a failed one."""
+    if not up.faulted:
+        outlier_result(up.member.pool, up.member, OUTLIER_ANSWERED)
+
+
+cdef inline void response_judge(const context_t *c, upstream_t *up) noexcept nogil:
+    """Of a whole head: does its status speak against the member? At least it took the connection."""
     cdef uint32_t status = c.response.status
-    if status >= 200 or status == 101:
-        outlier_result(
-            up.member.pool, up.member, OUTLIER_5XX if status >= 500 and status < 600 else OUTLIER_ANSWERED)
+    if status >= 500 and status < 600:
+        response_fault(up)
+    else:
+        outlier_result(up.member.pool, up.member, OUTLIER_CONNECTED)
 
 
 cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexcept nogil:

@@ -179,6 +179,7 @@ cdef inline upstream_t *idle_take(context_t *c, member_t *member, bint careful) 
     idle_unlink(c, up)
     up.reused = 1
     up.answered = 0
+    up.faulted = 0
     up.doubtful = 0
     up.response_ns = 0
     counter_bump(&shard.reuses, 1)

@@ -88,6 +88,40 @@ def test_every_kind_of_failed_answer_counts(balance, member, script):
     assert set(balancer.client.bodies(10)) == {b"good"}
 
 
+CUT = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: unasked\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", CUT, ids=["length", "chunked", "unasked-upgrade"])
+def test_answers_that_begin_well_and_break_off_add_up(balance, member, answer):
+    balancer = balance(member(raw(answer)), member(named("good")), pool=detecting())
+    one = balancer.members[0]
+
+    def ejected():
+        with balancer.client.connect() as conn:
+            conn.send(request("/", fields=[("Connection", "close")]))
+            conn.read_to_end()
+        return one.ejected
+
+    eventually(ejected)
+    assert set(balancer.client.bodies(10)) == {b"good"}
+
+
+def test_an_error_that_breaks_off_counts_once(balance, member):
+    error = b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nhalf"
+    balancer = balance(member(raw(error)), pool=detecting())
+    one = balancer.members[0]
+    for _ in range(2):
+        with balancer.client.connect() as conn:
+            conn.send(request("/"))
+            conn.read_to_end()
+    eventually(lambda: one.stats.member_aborts == 2 and one.stats.active == 0)
+    assert not one.ejected
+
+
 def test_member_that_does_not_answer_in_time_is_left_out(balance, member):
     balancer = balance(
         member(say_nothing),
