@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ASGI application: the four spellings of each path, bodies and content types, and errors in Octavia's forms.
+
+Handlers are synchronous and run in a thread pool: they wait for locks and for the disk, and a slow one must not
+hold up the others.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fastlb.api import access, discovery, faults, loadbalancers
+from fastlb.api.call import Answer, Call, Handler, Route, RouteError
+
+if TYPE_CHECKING:
+    from fastlb.controller import Controller
+
+BODY_LIMIT = 16 << 20
+"""Bytes of a request's body: a fully-populated load balancer with 50,000 members fits."""
+
+LBAAS = ("/v2/lbaas", "/v2.0/lbaas", "/v2", "/v2.0")
+OCTAVIA = ("/v2/octavia", "/v2.0/octavia")
+NEIGHBOURS = ("/v2", "/v2.0")
+RESOURCES = (loadbalancers,)
+
+requests_log = logging.getLogger("fastlb.api.requests")
+
+
+def create_app(
+    controller: "Controller",
+    *,
+    identify: access.Identify = access.anyone,
+    extra: Mapping[str, Any] | None = None,
+    body_limit: int = BODY_LIMIT,
+) -> ASGIApp:
+    """Octavia's API for this controller.
+
+    identify: tells who asks from the request's header fields (`access`); by default everybody may do everything.
+    body_limit: bytes.
+    """
+    frame = _Frame(controller, identify, extra or {}, body_limit)
+    routes: list[BaseRoute] = [*frame.routes("", discovery.ROUTES)]
+    for prefix in LBAAS:
+        for resource in RESOURCES:
+            routes += frame.routes(prefix, resource.ROUTES)
+    app = Starlette(
+        routes=routes, exception_handlers={HTTPException: frame.on_http_error, Exception: frame.on_error}
+    )
+    # "/pools" and "/pools/" are one path here and not a redirection.
+    app.router.redirect_slashes = False
+    return _Tidy(app)
+
+
+class _Tidy:
+    """Paths in one form: without a trailing slash, without `.json`; an id on every answer, a line in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        tidy = path.rstrip("/").removesuffix(".json") or "/"
+        scope = {**scope, "path": tidy, "asked_path": path}
+        request_id = f"req-{uuid.uuid4()}"
+        began = time.monotonic()
+        status = 0
+
+        async def send_with_id(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-openstack-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            client = scope.get("client") or ("-",)
+            requests_log.info(
+                "%s %s %s %s %d %.1f ms",
+                client[0],
+                scope["method"],
+                _printable(path),
+                request_id,
+                status,
+                (time.monotonic() - began) * 1000,
+            )
+
+
+def _printable(path: str) -> str:
+    return path.encode("ascii", "backslashreplace").decode() if path.isprintable() else repr(path)
+
+
+class _Frame:
+    """What every endpoint has around its handler."""
+
+    def __init__(
+        self, controller: "Controller", identify: access.Identify, extra: Mapping[str, Any], body_limit: int
+    ) -> None:
+        self._controller = controller
+        self._identify = identify
+        self._extra = extra
+        self._body_limit = body_limit
+
+    def routes(self, prefix: str, routes: Iterable[Route]) -> list[BaseRoute]:
+        return [
+            StarletteRoute(
+                (prefix + route.path) or "/", endpoint=_methods(route, self._endpoint(route.methods))
+            )
+            for route in routes
+        ]
+
+    def _endpoint(self, methods: Mapping[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                handler = methods.get(request.method)
+                if handler is None:
+                    raise faults.routing(405, headers={"Allow": ", ".join(sorted(methods))})
+                _check_media(request)
+                raw = await self._body(request)
+                call = Call(
+                    controller=self._controller,
+                    caller=await run_in_threadpool(self._identify, request.headers),
+                    method=request.method,
+                    path=str(request.scope["asked_path"]),
+                    arguments=request.path_params,
+                    query=tuple(request.query_params.multi_items()),
+                    raw=raw,
+                    base_url=f"{request.url.scheme}://{request.url.netloc}",
+                    extra=self._extra,
+                )
+                answer = await run_in_threadpool(handler, call)
+            except ClientDisconnect:
+                raise
+            except Exception as error:
+                answer = faults.of(error)
+            return respond(answer)
+
+        return endpoint
+
+    async def _body(self, request: Request) -> bytes:
+        chunks, size = [], 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > self._body_limit:
+                raise faults.routing(413, f"The body is longer than {self._body_limit} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def on_http_error(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        return respond(faults.of(faults.routing(status)))
+
+    async def on_error(self, request: Request, error: Exception) -> Response:
+        return respond(faults.of(error))
+
+
+def _methods(
+    route: Route, endpoint: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]] | ASGIApp:
+    # Starlette would answer other methods, and HEAD, in its own way: as an ASGI application the endpoint gets all.
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    class Endpoint:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+    return Endpoint()
+
+
+def _check_media(request: Request) -> None:
+    accept = request.headers.get("accept", "*/*")
+    if not any(
+        part.split(";")[0].strip() in ("*/*", "application/json", "application/*", "")
+        for part in accept.split(",")
+    ):
+        raise faults.routing(406)
+    if request.method in ("POST", "PUT"):
+        media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if media and media != "application/json":
+            raise RouteError(415, "Unsupported Media Type", "Unknown mimetype: " + media)
+
+
+def respond(answer: Answer) -> Response:
+    if answer.body is None:
+        return Response(status_code=answer.status, headers=dict(answer.headers))
+    return Response(
+        msgspec.json.encode(answer.body),
+        status_code=answer.status,
+        media_type="application/json",
+        headers=dict(answer.headers),
+    )

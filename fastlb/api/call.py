@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a handler gets (`Call`: who asks for what) and gives (`Answer`)."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from fastlb.errors import FastLBError
+
+if TYPE_CHECKING:
+    from fastlb.controller import Controller
+
+DEFAULT_PROJECT_ID = "fa571b00000000000000000000000001"
+"""Whose objects they are when nobody says: without tokens, clients name no project."""
+
+
+class BadRequest(FastLBError):
+    """What the caller sent cannot be understood; the message is Octavia's."""
+
+    status = 400
+
+
+class Forbidden(FastLBError):
+    """The caller may not do this."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Policy does not allow this request to be performed.")
+
+
+class RouteError(FastLBError):
+    """An answer of the routing layer, which has a form of its own: code, title, description."""
+
+    def __init__(
+        self, status: int, title: str, description: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(description or title)
+        self.status = status
+        self.title = title
+        self.description = description
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: a project, and what its token may do there."""
+
+    project_id: str = DEFAULT_PROJECT_ID
+    admin: bool = False
+    """May act on every project's objects, and on what belongs to none."""
+    writes: bool = True
+    """May change things; an observer may not."""
+    enforced: bool = True
+    """Are quotas and rights looked at? Octavia does not without authentication."""
+
+    def may_read(self, project_id: str) -> bool:
+        return self.admin or project_id == self.project_id
+
+    def may_write(self, project_id: str) -> bool:
+        return self.writes and self.may_read(project_id)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, understood as far as HTTP goes."""
+
+    controller: "Controller"
+    caller: Caller
+    method: str
+    path: str
+    """As it was asked for, with its prefix; links repeat it."""
+    arguments: Mapping[str, str]
+    """What stands in the path's braces."""
+    query: tuple[tuple[str, str], ...] = ()
+    raw: bytes = b""
+    base_url: str = ""
+    """`http://host:port`, as the caller addressed us."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What the application was made with: the configuration of providers, the neighbours."""
+
+    def one(self, name: str) -> str | None:
+        """The last value of a query argument."""
+        found = None
+        for key, value in self.query:
+            if key == name:
+                found = value
+        return found
+
+    def document(self, root: str) -> dict[str, Any]:
+        """The object under the root key of the body. Raises BadRequest in Octavia's words."""
+        body = parse_json(self.raw)
+        if not self.raw.strip() or body is None or body == {}:
+            raise BadRequest(f'Missing argument: "{root}_"')
+        if not isinstance(body, dict):
+            raise BadRequest("Request must be a JSON dict")
+        for key in body:
+            if key != root:
+                raise BadRequest(f"Unknown attribute for argument {root}_: {key}")
+        inner = body[root]
+        if not isinstance(inner, dict):
+            raise BadRequest(
+                f"Invalid input for field/attribute {root}. Value: '{inner}'. Value must be an object"
+            )
+        return inner
+
+    def check_read(self, project_id: str) -> None:
+        if not self.caller.may_read(project_id):
+            raise Forbidden()
+
+    def check_write(self, project_id: str) -> None:
+        if not self.caller.may_write(project_id):
+            raise Forbidden()
+
+    def check_admin(self) -> None:
+        if not (self.caller.admin and self.caller.writes):
+            raise Forbidden()
+
+
+class Answer(NamedTuple):
+    """What is sent back; a body of None is no body."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = {}
+
+
+Handler = Callable[[Call], Answer]
+
+
+class Route(NamedTuple):
+    """One path of a resource and its methods. The path is relative to the API's prefix: `/pools/{pool_id}`."""
+
+    path: str
+    methods: Mapping[str, Handler]
+
+
+def parse_json(raw: bytes) -> Any:
+    """The body as JSON has it. Raises BadRequest for what is not JSON, and for numbers that JSON cannot give back."""
+    if not raw.strip():
+        return None
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise BadRequest("Request is not in valid JSON format") from None
+    _check_numbers(body)
+    return body
+
+
+def _check_numbers(value: Any) -> None:
+    stack = [value]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, float) and not math.isfinite(one):
+            raise BadRequest("Request is not in valid JSON format")
+        if isinstance(one, dict):
+            stack.extend(one.values())
+        elif isinstance(one, list):
+            stack.extend(one)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The REST API over a controller of its own, on a loopback port, and a client that speaks JSON."""
+
+from typing import Any
+
+import pytest
+import requests
+
+import fastlb
+from fastlb.api.server import Server
+from fastlb.controller import Controller
+from fastlb.store.memory import MemoryStore
+
+SUBNET = "3f9a5c1e-6a0b-4d6f-9a55-0d5c1b7f0a01"
+"""Any subnet will do where none are configured."""
+
+
+class Api:
+    """`api.post("/pools", pool={…})` answers the object under "pool"; `api.call(…)` answers the whole response."""
+
+    PREFIX = "/v2/lbaas"
+
+    def __init__(self, url: str, controller: Controller) -> None:
+        self.url = url
+        self.controller = controller
+        self.session = requests.Session()
+
+    def call(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> requests.Response:
+        """One request. path: below /v2/lbaas, or whole when it begins with /v2 or is "/"."""
+        whole = path if path.startswith("/v2") or path == "/" else self.PREFIX + path
+        response = self.session.request(method, self.url + whole, timeout=20, **options)
+        assert expect is None or response.status_code == expect, (
+            method,
+            path,
+            response.status_code,
+            response.text,
+        )
+        return response
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The object under the first key of the answer."""
+        return next(iter(self.call("GET", path, params=query, expect=200).json().values()))
+
+    def post(self, path: str, **document: Any) -> Any:
+        return next(iter(self.call("POST", path, json=document, expect=201).json().values()))
+
+    def put(self, path: str, **document: Any) -> Any:
+        return next(iter(self.call("PUT", path, json=document, expect=200).json().values()))
+
+    def delete(self, path: str, **query: Any) -> None:
+        self.call("DELETE", path, params=query, expect=204)
+
+    def refused(self, method: str, path: str, status: int, **document: Any) -> str:
+        """The fault text of a request that is refused with this status."""
+        response = self.call(method, path, json=document or None, expect=status)
+        body = response.json()
+        return body.get("faultstring", body.get("description"))
+
+    def load_balancer(self, **fields: Any) -> Any:
+        return self.post("/loadbalancers", loadbalancer={"vip_subnet_id": SUBNET, **fields})
+
+
+@pytest.fixture
+def controller():
+    engine = fastlb.Engine(workers=1)
+    with Controller(MemoryStore(), engine=engine) as controller:
+        yield controller
+    engine.stop(0)
+
+
+@pytest.fixture
+def api(controller):
+    """The API without authentication over an empty controller."""
+    with Server(controller) as server:
+        client = Api(server.url, controller)
+        yield client
+        client.session.close()
