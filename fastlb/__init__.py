@@ -28,6 +28,7 @@ from fastlb.errors import (
     NotFound,
     NotSupported,
     StateError,
+    StoreError,
     WaitTimeout,
 )
 from fastlb.l7 import L7Policy, L7Rule
@@ -96,6 +97,7 @@ __all__ = [
     "StateError",
     "Stats",
     "StatusEvent",
+    "StoreError",
     "TlsVersion",
     "WaitTimeout",
     "config",

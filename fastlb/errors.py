@@ -133,6 +133,22 @@ class WaitTimeout(FastLBError, TimeoutError):
     """`wait_for` did not see the wanted status in time."""
 
 
+class StoreError(FastLBError):
+    """The store cannot be opened, read or written. What a failing commit wanted is not there, also not in part.
+
+    path: the file or directory. problem: what is wrong with it. remedy: what to do.
+    """
+
+    def __init__(self, path: str, problem: str, remedy: str) -> None:
+        super().__init__(path, problem, remedy)
+        self.path = path
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}; {self.remedy}"
+
+
 class CoreError(FastLBError):
     """The data plane could not do what was asked."""
 
