@@ -82,12 +82,14 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         "_core",
         "_engine",
         "_engine_used",
+        "_freebind",
         "_listeners",
         "_lock",
         "_owner",
         "_pools",
         "_ports",
         "_state",
+        "_tolerant",
         "_watch",
     )
 
@@ -165,6 +167,10 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         self._listeners: dict[str, Listener] = {}
         self._pools: dict[str, Pool] = {}
         self._ports = Ports(self)
+        # Of a load balancer that a controller keeps: its listeners bind addresses that are not here (yet), and one
+        # whose port is taken is in ERROR instead of stopping all others.
+        self._freebind = False
+        self._tolerant = False
         self._watch = StatusWatch(self)
 
     # What is there.
@@ -611,7 +617,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
 
     def _attach(self) -> None:
         for listener in self.listeners:
-            listener._failed = False
+            listener._failure = ""
         for pool in self.pools:
             pool._attach()
         if self._spec.admin_state_up:

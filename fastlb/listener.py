@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 class Listener(NamedResource[ListenerSpec]):
     """A port of the load balancer's addresses, and where what arrives there goes. Made by `create_listener`."""
 
-    __slots__ = ("_core", "_failed", "_open_port", "_past", "_policies", "_program", "_retired", "_rows")
+    __slots__ = ("_core", "_failure", "_open_port", "_past", "_policies", "_program", "_retired", "_rows")
 
     LABEL = "Listener"
 
@@ -122,7 +122,8 @@ class Listener(NamedResource[ListenerSpec]):
         self._core: _core.CoreListener | None = None
         # The port that 0 became, kept while the load balancer is started.
         self._open_port = 0
-        self._failed = False
+        # Why its port could not be bound; empty: it could, or nobody tried.
+        self._failure = ""
         self._past: Counter[str] = Counter()
         # Closed in the core while connections of theirs were under way: they still count.
         self._retired: list[_core.CoreListener] = []
@@ -354,6 +355,7 @@ class Listener(NamedResource[ListenerSpec]):
             if balancer._serving():
                 if not spec.admin_state_up:
                     self._close()
+                    self._failure = ""
                 elif self._core is None:
                     self._open(spec)
                 else:
@@ -543,8 +545,26 @@ class Listener(NamedResource[ListenerSpec]):
 
     # The data plane.
 
+    @property
+    def _failed(self) -> bool:
+        return bool(self._failure)
+
     def _open(self, spec: ListenerSpec) -> None:
-        """Bind the port on all addresses. Raises BindError, and then nothing is open."""
+        """Bind the port on all addresses, or on none. Raises BindError; on a tolerant load balancer the listener is in
+        ERROR instead, until a later call succeeds."""
+        try:
+            self._bind(spec)
+        except BindError as error:
+            if not self._balancer._tolerant:
+                raise
+            import logging
+
+            self._failure = str(error)
+            logging.getLogger("fastlb").warning("%s is in ERROR: %s", self._who(), error)
+        else:
+            self._failure = ""
+
+    def _bind(self, spec: ListenerSpec) -> None:
         balancer = self._balancer
         port = self._open_port or spec.protocol_port
         listener = _core.CoreListener(

@@ -32,15 +32,15 @@ class Ports:
         self._ghosts: list[_core.CoreListener] = []
 
     def open(self, *, starting: bool = False) -> None:
-        """Bind all enabled listeners, or none."""
+        """Bind all enabled listeners, or none; a tolerant load balancer's: those whose port is free."""
         opened = []
         try:
             for listener in self._balancer.listeners:
                 if listener._spec.admin_state_up and listener._core is None:
                     try:
                         listener._open(listener._spec)
-                    except BindError:
-                        listener._failed = starting
+                    except BindError as error:
+                        listener._failure = str(error) if starting else ""
                         raise
                     opened.append(listener)
         except BaseException:
@@ -53,6 +53,7 @@ class Ports:
         with self._balancer._lock:
             for listener in self._balancer.listeners:
                 listener._close()
+                listener._failure = ""
 
     def drain(self, wait_s: float) -> None:
         """Wait for the connections of closed ports, this long at the most."""
