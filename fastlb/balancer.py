@@ -12,11 +12,12 @@ from msgspec import UNSET, UnsetType
 from fastlb import _core, schema, support
 from fastlb.engine import Engine, default_engine
 from fastlb.errors import ConfigError, Conflict, StateError
+from fastlb.journal import Change, Journal
 from fastlb.listener import Listener
 from fastlb.member import Member
 from fastlb.pool import Pool, pool_id_of
 from fastlb.ports import Ports
-from fastlb.resource import Field, Fixed, NamedResource, Resource, find
+from fastlb.resource import Field, Fixed, Identity, NamedResource, Resource, find
 from fastlb.schema import (
     AdditionalVip,
     ListenerSpec,
@@ -79,10 +80,12 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
 
     __slots__ = (
         "_changed",
+        "_changes_open",
         "_core",
         "_engine",
         "_engine_used",
         "_freebind",
+        "_journal",
         "_listeners",
         "_lock",
         "_owner",
@@ -90,10 +93,12 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         "_ports",
         "_state",
         "_tolerant",
+        "_unsaved_ones",
         "_watch",
     )
 
     LABEL = "Load Balancer"
+    KIND = "loadbalancer"
 
     description = Field[str, str]("Up to 255 characters.")
     vip_address = Fixed[str | None]("The address that listeners bind.")
@@ -156,8 +161,14 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
             raise ConfigError("engine", engine, "must be a fastlb.Engine")
         if all(values.get(field) is None for field in VIP_FIELDS):
             values = {**values, "vip_address": "127.0.0.1"}
-        super().__init__(schema.create(LoadBalancerSpec, values, coerce=coerce), self)
+        self._begin(schema.create(LoadBalancerSpec, values, coerce=coerce), engine)
+
+    def _begin(self, spec: LoadBalancerSpec, engine: Engine | None, identity: Identity | None = None) -> None:
+        super().__init__(spec, self, identity)
         self._lock = threading.RLock()
+        self._journal: Journal | None = None
+        self._changes_open = 0
+        self._unsaved_ones: dict[Resource[Any], None] = {}
         self._changed = threading.Condition(self._lock)
         self._state = State.DESCRIBED
         self._owner = 0
@@ -371,7 +382,12 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
     def delete(self, *, cascade: bool = False) -> None:
         """Stop it and end its life. cascade: with its listeners and pools; without, it may have none
         (ConfigError)."""
-        with self._lock:
+        self._delete(cascade)
+        self.close()
+
+    def _delete(self, cascade: bool) -> None:
+        """Take no more clients, and be forgotten; `close()` then ends those under way."""
+        with self._change():
             self._check_usable()
             if not cascade and (self._listeners or self._pools):
                 raise ConfigError(
@@ -381,10 +397,11 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
                     f"{len(self._pools)} pools",
                     fault=f"Validation failure: Cannot delete Load Balancer {self.id} - it has children",
                 )
-        self.close()
-        with self._lock:
+            if self._running():
+                self._ports.close()
             for one in self._everything():
                 one._deleted = True
+                one._unsaved()
 
     # Life.
 
@@ -484,7 +501,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
 
     def _add_listener(self, values: Mapping[str, Any], *, coerce: bool = False, path: str = "") -> Listener:
         spec = schema.create(ListenerSpec, values, coerce=coerce, path=path)
-        with self._lock:
+        with self._change():
             self._check_usable()
             listener = Listener(spec, self)
             try:
@@ -497,6 +514,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
             listener._link(None, spec.default_pool_id)
             if listener.default_pool is not None:
                 listener.default_pool._sync_monitor()
+            listener._unsaved()
             self._note(None)
             return listener
 
@@ -509,7 +527,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         path: str = "",
     ) -> Pool:
         spec = schema.create(PoolSpec, values, coerce=coerce, path=path)
-        with self._lock:
+        with self._change():
             (listener or self)._check_usable()
             if listener is not None:
                 relations.check_pool_on_listener(listener._spec.protocol, spec.protocol, field="protocol")
@@ -527,6 +545,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
                     pool._close()
                     del self._pools[pool.id]
                     raise
+            pool._unsaved()
             self._note(None)
             return pool
 
@@ -558,8 +577,24 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
 
     # Changes.
 
+    def _change(self) -> Change:
+        """A change of it or of anything on it: the lock, and the journal at the end."""
+        return Change(self)
+
+    def _save(self, error: BaseException | None) -> None:
+        """Tell the journal, at the end of a change or of what an error has left of it."""
+        if self._journal is not None:
+            try:
+                self._journal.record(self, list(self._unsaved_ones))
+            except Exception as unsaved:
+                if error is None:
+                    raise
+                error.add_note(f"and the journal of {self._who()} could not be written: {unsaved}")
+                return
+        self._unsaved_ones.clear()
+
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
-        with self._lock:
+        with self._change():
             self._check_usable()
             before = self._spec
             spec = schema.update(before, changes, coerce=coerce)
@@ -642,6 +677,8 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._core = None
+        self._journal = None
+        self._changes_open = 0
         objects = self._ports.abandon()
         for pool in self.pools:
             members = (*pool.members, *pool._ghosts)
@@ -709,6 +746,9 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
 
     def _provisioning_status(self) -> ProvisioningStatus:
         return ProvisioningStatus.ERROR if self._state is State.FAILED else self._provisioning_of_children()
+
+    def _belongs_to(self) -> None:
+        return None
 
     def _provisioning_of_children(self) -> ProvisioningStatus:
         if self._state in (State.STARTED, State.STOPPING):

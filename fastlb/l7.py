@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from fastlb import _core, schema
 from fastlb.errors import Conflict, shown
 from fastlb.pool import Pool, pool_id_of
-from fastlb.resource import Field, NamedResource, Resource
+from fastlb.resource import Field, Identity, NamedResource, Resource
 from fastlb.schema import L7PolicySpec, L7RuleSpec, arguments
 from fastlb.schema.l7 import RULES_AT_MOST
 from fastlb.status import simple_status
@@ -63,6 +63,7 @@ class L7Policy(NamedResource[L7PolicySpec]):
     __slots__ = ("_listener", "_position", "_row", "_rules")
 
     LABEL = "L7 Policy"
+    KIND = "l7policy"
 
     action = Field[L7PolicyAction, L7PolicyAction | str](
         "REJECT, or a redirect. A change of it goes with its target in one `update`; a new target alone changes it too."
@@ -77,9 +78,9 @@ class L7Policy(NamedResource[L7PolicySpec]):
         "301, 302, 303, 307 or 308; None stands for 302. A new target without a code sets it back to 302."
     )
 
-    def __init__(self, spec: L7PolicySpec, listener: "Listener") -> None:
+    def __init__(self, spec: L7PolicySpec, listener: "Listener", identity: Identity | None = None) -> None:
         # Its place is the listener's to keep: others that come and go move it.
-        super().__init__(replace(spec, position=None), listener._balancer)
+        super().__init__(replace(spec, position=None), listener._balancer, identity)
         self._listener = listener
         self._position = 0
         self._rules: dict[str, L7Rule] = {}
@@ -168,7 +169,7 @@ class L7Policy(NamedResource[L7PolicySpec]):
 
     def delete(self) -> None:
         """Remove it with its rules; those behind it move up."""
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             self._listener._drop_policy(self)
 
@@ -188,7 +189,7 @@ class L7Policy(NamedResource[L7PolicySpec]):
     # Changes.
 
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             asked = schema.update(self._spec, changes, coerce=coerce)
             spec = replace(asked, position=None)
@@ -200,7 +201,7 @@ class L7Policy(NamedResource[L7PolicySpec]):
 
     def _add_rule(self, values: Mapping[str, Any], *, coerce: bool = False, path: str = "") -> "L7Rule":
         spec = schema.create(L7RuleSpec, values, coerce=coerce, path=path)
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             if len(self._rules) >= RULES_AT_MOST:
                 raise Conflict(
@@ -232,14 +233,22 @@ class L7Policy(NamedResource[L7PolicySpec]):
         if self._position and self._spec.redirect_pool_id is not None:
             del pools[self._spec.redirect_pool_id]._policies[self._id]
         self._row = row
+        self._unsaved()
         if after is None:
             self._deleted = True
             for rule in self.rules:
                 rule._deleted = True
+                rule._unsaved()
             return
+        for rule_id, rule in after[1].items():
+            if rule_id not in self._rules:
+                rule._unsaved()
         self._spec, self._rules = after
         if self._spec.redirect_pool_id is not None:
             pools[self._spec.redirect_pool_id]._policies[self._id] = self
+
+    def _belongs_to(self) -> Resource[Any]:
+        return self._listener
 
     def _used_pool_id(self) -> str | None:
         """The pool that it makes one of its listener's."""
@@ -274,6 +283,7 @@ class L7Rule(Resource[L7RuleSpec]):
     __slots__ = ("_policy",)
 
     LABEL = "L7 Rule"
+    KIND = "l7rule"
 
     type = Field[L7RuleType, L7RuleType | str]("What of a request it looks at.")
     compare_type = Field[L7CompareType, L7CompareType | str]("How that is compared with the value.")
@@ -283,8 +293,8 @@ class L7Rule(Resource[L7RuleSpec]):
     key = Field[str | None, str]("Which header, which cookie, or which field of a certificate's subject.")
     invert = Field[bool, bool]("Match where the comparison does not. None resets it to False.")
 
-    def __init__(self, spec: L7RuleSpec, policy: L7Policy) -> None:
-        super().__init__(spec, policy._balancer)
+    def __init__(self, spec: L7RuleSpec, policy: L7Policy, identity: Identity | None = None) -> None:
+        super().__init__(spec, policy._balancer, identity)
         self._policy = policy
 
     @property
@@ -311,18 +321,22 @@ class L7Rule(Resource[L7RuleSpec]):
 
     def delete(self) -> None:
         """Remove it. A policy that has no enabled rule left matches nothing."""
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             self._policy._change_rule(self, None)
             self._deleted = True
+            self._unsaved()
             self._balancer._note(None)
 
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             self._policy._change_rule(self, schema.update(self._spec, changes, coerce=coerce))
             self._touch()
             self._balancer._note(None)
+
+    def _belongs_to(self) -> Resource[Any]:
+        return self._policy
 
     def _operating_status(self) -> OperatingStatus:
         return simple_status(admin_up=self._spec.admin_state_up, running=self._balancer._running())

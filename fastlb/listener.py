@@ -11,7 +11,7 @@ from fastlb import _core, schema, support
 from fastlb.errors import BindError, Conflict, NotFound, shown
 from fastlb.l7 import L7Policy, L7PolicyFields, L7Rule, L7RuleFields, Row, compiled, row_of, used_pool_id
 from fastlb.pool import Pool, pool_id_of
-from fastlb.resource import Field, Fixed, NamedResource, find
+from fastlb.resource import Field, Fixed, Identity, NamedResource, find
 from fastlb.schema import (
     L7PolicySpec,
     L7RuleSpec,
@@ -48,6 +48,7 @@ class Listener(NamedResource[ListenerSpec]):
     __slots__ = ("_core", "_failure", "_open_port", "_past", "_policies", "_program", "_retired", "_rows")
 
     LABEL = "Listener"
+    KIND = "listener"
 
     protocol = Fixed[Protocol]("What it takes from clients.")
     description = Field[str, str]("Up to 255 characters.")
@@ -117,8 +118,10 @@ class Listener(NamedResource[ListenerSpec]):
         "None resets it to 16."
     )
 
-    def __init__(self, spec: ListenerSpec, balancer: "LoadBalancer") -> None:
-        super().__init__(spec, balancer)
+    def __init__(
+        self, spec: ListenerSpec, balancer: "LoadBalancer", identity: Identity | None = None
+    ) -> None:
+        super().__init__(spec, balancer, identity)
         self._core: _core.CoreListener | None = None
         # The port that 0 became, kept while the load balancer is started.
         self._open_port = 0
@@ -306,7 +309,7 @@ class Listener(NamedResource[ListenerSpec]):
     def delete(self) -> None:
         """Close its port and delete its L7 policies; connections under way finish, and its pools stay on the load
         balancer."""
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             pools = self._pools_in_use()
             for pool in pools:
@@ -315,6 +318,7 @@ class Listener(NamedResource[ListenerSpec]):
             self._link(self._spec.default_pool_id, None)
             self._set_policies([], dict.fromkeys(self._policies))
             self._deleted = True
+            self._unsaved()
             del self._balancer._listeners[self._id]
             # Its connections are not over yet: the load balancer goes on counting them.
             self._balancer._ports.inherit(self)
@@ -337,7 +341,7 @@ class Listener(NamedResource[ListenerSpec]):
 
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
         balancer = self._balancer
-        with balancer._lock:
+        with balancer._change():
             self._check_usable()
             before = self._spec
             spec = schema.update(before, changes, coerce=coerce)
@@ -427,7 +431,7 @@ class Listener(NamedResource[ListenerSpec]):
         self, rows: Sequence[tuple[str, Mapping[str, Any]]], *, coerce: bool = False
     ) -> list[L7Policy]:
         described = [self._describe_policy(values, coerce, path) for path, values in rows]
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             order = list(self._policies)
             new: dict[L7Policy, tuple[L7PolicySpec, dict[str, L7Rule]]] = {}
@@ -446,7 +450,7 @@ class Listener(NamedResource[ListenerSpec]):
     def _replace_policies(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Have these L7 policies and no others, as one change. What is there in the same form stays the same object."""
         described = [self._describe_policy(values, False, "") for values in rows]
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             there: dict[Any, list[L7Policy]] = {}
             for policy in reversed(self._policies):
@@ -526,7 +530,9 @@ class Listener(NamedResource[ListenerSpec]):
             policy._become(after, rows[policy])
         self._policies = order
         for position, policy in enumerate(order, 1):
-            policy._position = position
+            if policy._position != position:
+                policy._position = position
+                policy._unsaved()
         for pool in pools:
             pool._sync_monitor()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, UnsetType
 
 from fastlb import _core, schema
-from fastlb.resource import Field, Fixed, NamedResource
+from fastlb.resource import Field, Fixed, Identity, NamedResource
 from fastlb.schema import MemberSpec, arguments
 from fastlb.stats import MEMBER_GAUGES, MemberStats, lasting
 from fastlb.status import member_status
@@ -24,6 +24,7 @@ class Member(NamedResource[MemberSpec]):
     __slots__ = ("_core", "_past", "_pool", "_was_unmonitored")
 
     LABEL = "Member"
+    KIND = "member"
 
     address = Fixed[str]("A literal IPv4 or IPv6 address, in its shortest form.")
     protocol_port = Fixed[int]("1..65535.")
@@ -41,8 +42,8 @@ class Member(NamedResource[MemberSpec]):
         "default) and None: no limit. HAProxy: `maxconn` of a server."
     )
 
-    def __init__(self, spec: MemberSpec, pool: "Pool") -> None:
-        super().__init__(spec, pool._balancer)
+    def __init__(self, spec: MemberSpec, pool: "Pool", identity: Identity | None = None) -> None:
+        super().__init__(spec, pool._balancer, identity)
         self._pool = pool
         self._core: _core.CoreMember | None = None
         self._past: Counter[str] = Counter()
@@ -93,12 +94,12 @@ class Member(NamedResource[MemberSpec]):
     def delete(self) -> None:
         """Take it out of its pool: no new sessions, those under way finish. Raises StateError if it is deleted
         already."""
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             self._pool._drop_members([self])
 
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             before = self._spec
             spec = schema.update(before, changes, coerce=coerce)
@@ -125,6 +126,9 @@ class Member(NamedResource[MemberSpec]):
             bytes.fromhex(self._id.replace("-", "")),
             spec.max_connections,
         )
+
+    def _belongs_to(self) -> "Pool":
+        return self._pool
 
     def _figures(self) -> Counter[str]:
         core = self._core

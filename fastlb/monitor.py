@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from fastlb import schema, support
 from fastlb.errors import NotSupported
-from fastlb.resource import Field, Fixed, NamedResource
+from fastlb.resource import Field, Fixed, Identity, NamedResource
 from fastlb.schema import HealthMonitorSpec, given
 from fastlb.schema.health_monitor import expand_codes
 from fastlb.status import simple_status
@@ -28,6 +28,7 @@ class HealthMonitor(NamedResource[HealthMonitorSpec]):
     __slots__ = ("_pool",)
 
     LABEL = "Health Monitor"
+    KIND = "healthmonitor"
 
     type = Fixed[MonitorType]("HTTP, HTTPS, PING, TCP, TLS-HELLO, UDP-CONNECT or SCTP.")
     delay = Field[float, float](
@@ -51,8 +52,8 @@ class HealthMonitor(NamedResource[HealthMonitorSpec]):
         "What the Host header says; needs http_version 1.1. None: no Host header."
     )
 
-    def __init__(self, spec: HealthMonitorSpec, pool: "Pool") -> None:
-        super().__init__(spec, pool._balancer)
+    def __init__(self, spec: HealthMonitorSpec, pool: "Pool", identity: Identity | None = None) -> None:
+        super().__init__(spec, pool._balancer, identity)
         self._pool = pool
 
     @property
@@ -99,12 +100,12 @@ class HealthMonitor(NamedResource[HealthMonitorSpec]):
 
     def delete(self) -> None:
         """Probe no more; every member counts as up and reads NO_MONITOR."""
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             self._pool._drop_monitor()
 
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             before = self._spec
             spec = schema.update(before, changes, coerce=coerce)
@@ -122,6 +123,9 @@ class HealthMonitor(NamedResource[HealthMonitorSpec]):
     def _check_support(self, spec: HealthMonitorSpec) -> None:
         if self._balancer._running():
             support.check_monitor(spec, self._who())
+
+    def _belongs_to(self) -> "Pool":
+        return self._pool
 
     def _parameters(self, connect_timeout_s: float) -> dict[str, Any]:
         """What the core is told."""

@@ -11,7 +11,7 @@ from fastlb import _core, schema, support
 from fastlb.errors import ConfigError, Conflict, NotFound, shown
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor, check_ping_right
-from fastlb.resource import Field, Fixed, NamedResource, find
+from fastlb.resource import Field, Fixed, Identity, NamedResource, find
 from fastlb.schema import (
     HealthMonitorSpec,
     MemberSpec,
@@ -85,6 +85,7 @@ class Pool(NamedResource[PoolSpec]):
     )
 
     LABEL = "Pool"
+    KIND = "pool"
 
     protocol = Fixed[Protocol]("What is spoken to the members.")
     lb_algorithm = Field[Algorithm, Algorithm | str]("How the member of a new session is chosen.")
@@ -123,8 +124,8 @@ class Pool(NamedResource[PoolSpec]):
         "for 5,000, the default. Then it is refused, HTTP with 503. HAProxy: `timeout queue`."
     )
 
-    def __init__(self, spec: PoolSpec, balancer: "LoadBalancer") -> None:
-        super().__init__(spec, balancer)
+    def __init__(self, spec: PoolSpec, balancer: "LoadBalancer", identity: Identity | None = None) -> None:
+        super().__init__(spec, balancer, identity)
         self._members: dict[str, Member] = {}
         self._addresses: dict[tuple[str, int], Member] = {}
         self._monitor: HealthMonitor | None = None
@@ -301,7 +302,7 @@ class Pool(NamedResource[PoolSpec]):
 
         Raises Conflict while an L7 policy redirects to it.
         """
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             for policy in self.l7policies:
                 raise Conflict(
@@ -311,10 +312,10 @@ class Pool(NamedResource[PoolSpec]):
             for listener in self.listeners:
                 listener._update({"default_pool_id": None})
             self._close()
-            self._deleted = True
-            for one in (*self.members, self._monitor):
+            for one in (self, *self.members, self._monitor):
                 if one is not None:
                     one._deleted = True
+                    one._unsaved()
             del self._balancer._pools[self._id]
             self._balancer._note(None)
 
@@ -329,7 +330,7 @@ class Pool(NamedResource[PoolSpec]):
         self, rows: Sequence[tuple[str, Mapping[str, Any]]], *, coerce: bool = False
     ) -> list[Member]:
         specs = [schema.create(MemberSpec, values, coerce=coerce, path=path) for path, values in rows]
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             vips = self._balancer.vips
             new: set[tuple[str, int]] = set()
@@ -351,6 +352,7 @@ class Pool(NamedResource[PoolSpec]):
             for member in members:
                 self._members[member.id] = member
                 self._addresses[member.address, member.protocol_port] = member
+                member._unsaved()
             self._balancer._note(None)
             return members
 
@@ -368,6 +370,7 @@ class Pool(NamedResource[PoolSpec]):
             self._balancer._engine_in_use()._forget(core.id for core in gone)
         for member in members:
             member._deleted = True
+            member._unsaved()
             del self._members[member.id]
             del self._addresses[member.address, member.protocol_port]
         self._ghosts += members
@@ -395,7 +398,7 @@ class Pool(NamedResource[PoolSpec]):
             raise error.within(path) from None
         if spec.type is MonitorType.PING:
             check_ping_right()
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             if self._monitor is not None:
                 raise Conflict(f"{self._who()}: this pool already has a health monitor")
@@ -408,6 +411,7 @@ class Pool(NamedResource[PoolSpec]):
             except BaseException:
                 self._monitor = None
                 raise
+            monitor._unsaved()
             self._balancer._note(None)
             return monitor
 
@@ -416,6 +420,7 @@ class Pool(NamedResource[PoolSpec]):
         self._sync_monitor()
         if monitor is not None:
             monitor._deleted = True
+            monitor._unsaved()
         for member in self.members:
             member._was_unmonitored = True
         self._balancer._note(None)
@@ -423,7 +428,7 @@ class Pool(NamedResource[PoolSpec]):
     # Changes.
 
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
-        with self._balancer._lock:
+        with self._balancer._change():
             self._check_usable()
             before = self._spec
             spec = schema.update(before, changes, coerce=coerce)

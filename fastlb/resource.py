@@ -9,7 +9,7 @@ lock a load balancer guards the writes; reads take none.
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Never, Self, TypeVar, cast, overload
 
 from fastlb import schema
 from fastlb.errors import ConfigError, Conflict, NotFound, StateError, WaitTimeout, shown
@@ -27,6 +27,14 @@ Set = TypeVar("Set")
 R = TypeVar("R", bound="NamedResource[Any]")
 
 _check_status = kinds.choice(OperatingStatus)
+
+
+class Identity(NamedTuple):
+    """What an object had before this process, when it comes out of a store."""
+
+    id: str
+    created_at: datetime
+    updated_at: datetime | None
 
 
 class Fixed(Generic[Get]):
@@ -83,6 +91,8 @@ class Resource(Generic[S_co]):
 
     LABEL: ClassVar[str]
     """Octavia's name for the kind of object, as its messages have it."""
+    KIND: ClassVar[str]
+    """Its name in Octavia's API and in a store."""
 
     admin_state_up = Field[bool, bool](
         "The operator's wish: False takes it out of service. None counts as False."
@@ -91,12 +101,13 @@ class Resource(Generic[S_co]):
         "Words of the operator's own, each up to 255 characters. An assigned list replaces all; None changes nothing."
     )
 
-    def __init__(self, spec: S_co, balancer: "LoadBalancer") -> None:
+    def __init__(self, spec: S_co, balancer: "LoadBalancer", identity: Identity | None = None) -> None:
         self._spec = spec
         self._balancer = balancer
-        self._id = _new_id()
-        self._created_at = datetime.now(UTC)
-        self._updated_at: datetime | None = None
+        identity = identity or Identity(_new_id(), datetime.now(UTC), None)
+        self._id = identity.id
+        self._created_at = identity.created_at
+        self._updated_at = identity.updated_at
         self._deleted = False
 
     @property
@@ -219,6 +230,15 @@ class Resource(Generic[S_co]):
 
     def _touch(self) -> None:
         self._updated_at = datetime.now(UTC)
+        self._unsaved()
+
+    def _unsaved(self) -> None:
+        """It is new, changed or deleted: the journal is to hear of it when the change is done. Under the lock."""
+        self._balancer._unsaved_ones[self] = None
+
+    def _belongs_to(self) -> "Resource[Any] | None":
+        """What it is listed under in a store; None: the load balancer has none."""
+        return self._balancer
 
     def _state_words(self) -> str:
         """The statuses in a repr: the operating one, and the other when it is not what one expects."""

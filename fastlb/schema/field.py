@@ -146,6 +146,23 @@ def update(spec: S, changes: Mapping[str, Any], *, coerce: bool = False, path: s
         raise error.within(path) if path else error from None
 
 
+def revive(kind: type[S], values: Mapping[str, Any]) -> S:
+    """The spec whose `plain` these values are. Each is checked, but nothing is filled in or settled anew: a null that
+    was chosen stays."""
+    table = rules(kind)
+    fields: dict[str, Any] = {}
+    for name, value in values.items():
+        rule = table.get(name)
+        if rule is None:
+            raise unknown(kind, name)
+        if value is not None:
+            value = rule.check(name, value, False)
+            if rule.merge is not None:
+                value = rule.merge(None, value)
+        fields[name] = value
+    return kind(**fields)
+
+
 def given(**values: Any) -> dict[str, Any]:
     """The arguments that were given: those that are not UNSET."""
     return {name: value for name, value in values.items() if value is not UNSET}
