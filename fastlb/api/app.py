@@ -22,7 +22,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastlb.api import access, discovery, faults, loadbalancers
-from fastlb.api.call import Answer, Call, Handler, Route, RouteError
+from fastlb.api.call import NOBODY, Answer, Call, Route, RouteError
 
 if TYPE_CHECKING:
     from fastlb.controller import Controller
@@ -119,23 +119,25 @@ class _Frame:
 
     def routes(self, prefix: str, routes: Iterable[Route]) -> list[BaseRoute]:
         return [
-            StarletteRoute(
-                (prefix + route.path) or "/", endpoint=_methods(route, self._endpoint(route.methods))
-            )
+            StarletteRoute((prefix + route.path) or "/", endpoint=_methods(route, self._endpoint(route)))
             for route in routes
         ]
 
-    def _endpoint(self, methods: Mapping[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
+        methods = route.methods
+
         async def endpoint(request: Request) -> Response:
             try:
                 handler = methods.get(request.method)
                 if handler is None:
                     raise faults.routing(405, headers={"Allow": ", ".join(sorted(methods))})
                 _check_media(request)
+                # Before the body: who may not ask shall not make us read megabytes.
+                caller = NOBODY if route.public else await run_in_threadpool(self._identify, request.headers)
                 raw = await self._body(request)
                 call = Call(
                     controller=self._controller,
-                    caller=await run_in_threadpool(self._identify, request.headers),
+                    caller=caller,
                     method=request.method,
                     path=str(request.scope["asked_path"]),
                     arguments=request.path_params,

@@ -64,6 +64,10 @@ class Caller:
         return self.writes and self.may_read(project_id)
 
 
+NOBODY = Caller(project_id="", writes=False)
+"""Who asks where nobody has to say who it is."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One request, understood as far as HTTP goes."""
@@ -136,6 +140,8 @@ class Route(NamedTuple):
 
     path: str
     methods: Mapping[str, Handler]
+    public: bool = False
+    """Does everybody get an answer, without saying who it is? (Discovery, and where tokens are given out.)"""
 
 
 def parse_json(raw: bytes) -> Any:

@@ -52,9 +52,9 @@ def root(call: Call) -> Answer:
 
 
 ROUTES = (
-    Route("", {"GET": versions}),
+    Route("", {"GET": versions}, public=True),
     *(
-        Route(path, {"GET": root})
+        Route(path, {"GET": root}, public=True)
         for path in ("/v2", "/v2.0", "/v2/lbaas", "/v2.0/lbaas", "/v2/octavia", "/v2.0/octavia")
     ),
 )
