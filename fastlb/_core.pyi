@@ -122,9 +122,9 @@ class CoreListener:
         """numbers: timeout_client_data_ms, timeout_member_connect_ms, timeout_member_data_ms, timeout_head_ms,
         timeout_idle_ms, head_bytes, head_fields, target_bytes, body_rate_min, requests_max (both 0: no limit),
         pipeline_max, connection_limit; what is left out has its default."""
-    def open(self) -> int:
-        """Bind and listen on all addresses; the port. OSError with the address's text as filename, nothing left
-        open."""
+    def open(self, freebind: bool = False) -> int:
+        """Bind and listen on all addresses, with freebind also on those that are not here; the port. OSError with the
+        address's text as filename, nothing left open."""
     def close(self) -> None:
         """Accept no more (the port is free on return); sessions under way finish, idle ones close."""
     def cut(self) -> int:

@@ -149,8 +149,8 @@ cdef class CoreListener:
         pointer_set(&self.listener.conf, conf)
         snapshot_retire(&self.core.engine.snapshots, before, listener_conf_free)
 
-    def open(self):
-        """Bind and listen on every address. OSError with the address as its filename, and then nothing is left open."""
+    def open(self, bint freebind=False):
+        """Bind and listen on every address. freebind: on those too that this machine does not have (yet). OSError with the address as its filename, and then nothing is left open."""
         cdef engine_t *e = self.core.engine
         cdef int *fds
         cdef address_t address
@@ -169,7 +169,7 @@ cdef class CoreListener:
             for text in self.addresses:
                 _read_address(&address, text, port)
                 with nogil:
-                    error = engine_bind(&address, e.count, fds + bound * e.count, &port)
+                    error = engine_bind(&address, e.count, freebind, fds + bound * e.count, &port)
                 if error:
                     for i in range(bound * e.count):
                         close(fds[i])

@@ -580,7 +580,7 @@ class Listener(NamedResource[ListenerSpec]):
             self._program = self._compile(self._rows)
         self._configure(listener, spec, self._program)
         try:
-            self._open_port = listener.open()
+            self._open_port = listener.open(balancer._freebind)
         except OSError as error:
             # The traceback keeps this frame, and the frame would keep the core and its descriptors.
             del listener

@@ -20,8 +20,9 @@ from fastlb.core.sys.pthread cimport (
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
 )
 from fastlb.core.sys.socket cimport (
-    AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SO_REUSEADDR, SO_REUSEPORT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
-    SOL_SOCKET, TCP_NODELAY, bind, getsockname, listen, ntohs, setsockopt, sockaddr, socket, socklen_t,
+    AF_INET6, IP_FREEBIND, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_FREEBIND, IPV6_V6ONLY, SO_REUSEADDR, SO_REUSEPORT,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY, bind, getsockname, listen, ntohs, setsockopt, sockaddr,
+    socket, socklen_t,
 )
 from fastlb.core.worker cimport (
     ORDER_CUT, ORDER_DRAIN, ORDER_LISTEN, ORDER_PURGE, ORDER_STOP, ORDER_UNLISTEN, order_kind_t, order_t, worker_await, worker_close,
@@ -201,8 +202,9 @@ cdef inline void engine_purge(engine_t *e, member_t *member) noexcept nogil:
     pthread_mutex_unlock(&e.mutex)
 
 
-cdef inline int engine_bind(const address_t *address, uint32_t count, int *fds, uint16_t *port) noexcept nogil:
-    """Bind `count` sockets to one address, and listen. 0 or -errno with none left open. `port` 0 is replaced.
+cdef inline int engine_bind(const address_t *address, uint32_t count, bint freebind, int *fds, uint16_t *port) noexcept nogil:
+    """Bind `count` sockets to one address, and listen. 0 or -errno with none left open. `port` 0 is replaced. `freebind`: to an
+    address that this machine does not have as well; clients come as soon as it has it.
 
     The first is bound without SO_REUSEPORT, so that an address that anybody uses already is refused, this process included;
     the others join it.
@@ -223,6 +225,10 @@ cdef inline int engine_bind(const address_t *address, uint32_t count, int *fds, 
         setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))       # accepted sockets inherit it
         if here.ip.sin6_family == AF_INET6:
             setsockopt(fds[i], IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one))
+        if freebind and here.ip.sin6_family == AF_INET6:
+            setsockopt(fds[i], IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one))
+        elif freebind:
+            setsockopt(fds[i], IPPROTO_IP, IP_FREEBIND, &one, sizeof(one))
         if i:
             setsockopt(fds[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))
         if bind(fds[i], <const sockaddr *>&here.ip, here.length) < 0:

@@ -154,6 +154,42 @@ def child(child_environment):
     return run
 
 
+NAMESPACE = """
+import ctypes, os, subprocess, sys
+def ip(*words):
+    plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    if subprocess.run(["ip", *words], env=plain).returncode:
+        sys.exit(77)
+libc, USER, NETWORK = ctypes.CDLL(None), 0x10000000, 0x40000000
+if libc.unshare(NETWORK) and libc.unshare(USER | NETWORK):
+    sys.exit(77)
+ip("link", "set", "lo", "up")
+"""
+
+
+@pytest.fixture
+def namespace(child_environment):
+    """`namespace(source)`: run a program in a network of its own, which has a loopback device alone; its output.
+
+    `ip("address", "add", …)` there is the command. The test is skipped where the machine has not the right.
+    """
+
+    def run(source):
+        result = subprocess.run(
+            [sys.executable, "-c", NAMESPACE + textwrap.dedent(source)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=child_environment,
+        )
+        if result.returncode == 77:
+            pytest.skip("no right to a network namespace")
+        assert result.returncode == 0, f"exit {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+    return run
+
+
 @pytest.fixture
 def child_environment():
     """The environment of a child that has to find the same fastlb."""

@@ -61,7 +61,7 @@ cdef extern from "<netinet/in.h>" nogil:
         uint32_t sin6_flowinfo
         in6_addr sin6_addr
         uint32_t sin6_scope_id
-    int IPPROTO_TCP, IPPROTO_IPV6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPV6_V6ONLY
+    int IPPROTO_IP, IPPROTO_TCP, IPPROTO_IPV6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPV6_V6ONLY, IP_FREEBIND, IPV6_FREEBIND
     uint16_t htons(uint16_t port) noexcept
     uint16_t ntohs(uint16_t port) noexcept
     uint32_t htonl(uint32_t value) noexcept
