@@ -5,6 +5,20 @@ from fastlb.api import lists, views
 from fastlb.api.call import Answer, Call, Route
 from fastlb.balancer import LoadBalancer
 
+LISTING = lists.listing(
+    "loadbalancers",
+    "description",
+    "vip_address",
+    "vip_port_id",
+    "vip_subnet_id",
+    "vip_network_id",
+    "vip_qos_policy_id",
+    "vip_vnic_type",
+    "provider",
+    "flavor_id",
+    "availability_zone",
+)
+
 
 def _asked(call: Call, *, write: bool = False) -> LoadBalancer:
     balancer: LoadBalancer = call.controller.get("loadbalancer", call.arguments["loadbalancer_id"])
@@ -13,7 +27,7 @@ def _asked(call: Call, *, write: bool = False) -> LoadBalancer:
 
 
 def index(call: Call) -> Answer:
-    return lists.answer(call, "loadbalancers", call.controller.all("loadbalancer"))
+    return lists.answer(call, LISTING, call.controller.all("loadbalancer"))
 
 
 def create(call: Call) -> Answer:

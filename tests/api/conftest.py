@@ -7,6 +7,9 @@ import pytest
 import requests
 
 import fastlb
+from fastlb.api.access import anyone
+from fastlb.api.app import create_app
+from fastlb.api.call import Caller
 from fastlb.api.server import Server
 from fastlb.controller import Controller
 from fastlb.store.memory import MemoryStore
@@ -20,10 +23,16 @@ class Api:
 
     PREFIX = "/v2/lbaas"
 
-    def __init__(self, url: str, controller: Controller) -> None:
-        self.url = url
+    def __init__(self, served: Any, controller: Controller) -> None:
+        self.url = served.url
         self.controller = controller
         self.session = requests.Session()
+        self._served = served
+
+    def called_by(self, caller: Caller | None) -> None:
+        """From now on this is who asks; None: anyone, without authentication."""
+        identify = anyone if caller is None else lambda headers: caller
+        self._served.app = create_app(self.controller, identify=identify)
 
     def call(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> requests.Response:
         """One request. path: below /v2/lbaas, or whole when it begins with /v2 or is "/"."""
@@ -68,10 +77,29 @@ def controller():
     engine.stop(0)
 
 
+@pytest.fixture(scope="module")
+def served():
+    """A server for all tests of a file, since one takes 0.2 s to stop; each test puts an application of its own in."""
+
+    class Served:
+        app = None
+
+        async def __call__(self, scope, receive, send):
+            await self.app(scope, receive, send)
+
+    served = Served()
+    server = Server(Controller(MemoryStore()))
+    server._app = served
+    with server:
+        served.url = server.url
+        yield served
+
+
 @pytest.fixture
-def api(controller):
+def api(controller, served):
     """The API without authentication over an empty controller."""
-    with Server(controller) as server:
-        client = Api(server.url, controller)
-        yield client
-        client.session.close()
+    client = Api(served, controller)
+    client.called_by(None)
+    yield client
+    client.session.close()
+    served.app = None
