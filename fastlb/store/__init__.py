@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where objects live: JSON documents by type and id, a revision that each commit moves on, and a watch.
 
-    with MemoryStore() as store:
+    from fastlb.store import open_store
+    with open_store() as store:
         store.commit([("pool", "0b4c…", {"name": "web"})])
         store.get("pool", "0b4c…").document["name"]
 
-`fastlb.store.memory.MemoryStore` is gone with its process.
+There are two: `fastlb.store.memory.MemoryStore`, gone with its process, and the SQLite file that `open_store` opens.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from fastlb.store.sqlite import SQLiteStore
+
+Synchronous = Literal["FULL", "NORMAL", "OFF"]
 
 
 class Row(NamedTuple):
@@ -91,3 +99,28 @@ class Store(Protocol):
         """Finish: the commit that is under way, then the calls of watchers that are due (5 seconds at most are waited
         for them). Everything but a second close is refused from then on."""
         ...
+
+
+def default_directory() -> Path:
+    """`$XDG_STATE_HOME/fastlb`, or `~/.local/state/fastlb` where that is not set (or not absolute, which the XDG Base
+    Directory Specification has ignored)."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path.home() / ".local" / "state"
+    return base / "fastlb"
+
+
+def open_store(
+    directory: "str | os.PathLike[str] | None" = None, *, synchronous: Synchronous = "FULL"
+) -> "SQLiteStore":
+    """The store in the file `fastlb.db` of a directory, for this process alone.
+
+    directory: made (mode 0700) if it is not there; None means `default_directory()`. The files in it have mode 0600.
+    synchronous: "FULL", a commit that returned survives a power cut; "NORMAL", it survives the end of the process
+    but the last ones may be lost with the machine; "OFF", a power cut may also break the file.
+
+    StoreError: another process has it, the directory cannot be written, the file is broken, belongs to something else
+    or to a newer fastlb; that file is left as it was. ConfigError: synchronous is none of these.
+    """
+    from fastlb.store.sqlite import SQLiteStore
+
+    return SQLiteStore(default_directory() if directory is None else directory, synchronous=synchronous)

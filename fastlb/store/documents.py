@@ -15,6 +15,7 @@ decode = msgspec.json.Decoder(dict[str, Any]).decode
 def _check_names(type_: object, id_: object) -> None:
     if not isinstance(type_, str) or not isinstance(id_, str):
         raise TypeError(f"type and id of a row are strings, not {type_!r} and {id_!r}")
+    type_.encode(), id_.encode()  # raises what a file could not hold: half of a surrogate pair
 
 
 def encode_changes(puts: Iterable[Put], drops: Iterable[Drop]) -> tuple[dict[Drop, bytes], dict[Drop, None]]:

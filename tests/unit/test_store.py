@@ -8,14 +8,15 @@ import types
 import pytest
 
 from fastlb import StoreError
-from fastlb.store import Commit, Row
+from fastlb.store import Commit, Row, open_store
 from fastlb.store.memory import MemoryStore
 from fastlb.testing import eventually
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "sqlite"])
 def store(request, tmp_path):
-    with MemoryStore() as store:
+    # What only a power cut can show is not shown here: no waiting for the disk.
+    with MemoryStore() if request.param == "memory" else open_store(tmp_path, synchronous="OFF") as store:
         yield store
 
 
@@ -152,6 +153,8 @@ def test_documents_are_copies_on_the_way_in_and_out(store):
         (("pool", 7, {}), TypeError),
         ((None, "b", {}), TypeError),
         (("pool", "b"), ValueError),
+        (("pool", "half of a pair: \ud83d", {}), ValueError),
+        (("pool", "b", {"name": "half of a pair: \ud83d"}), ValueError),
     ],
 )
 def test_what_is_no_row_is_refused_and_nothing_of_its_commit_is_written(store, wrong, error):
