@@ -84,6 +84,7 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         "_core",
         "_engine",
         "_engine_used",
+        "_error",
         "_freebind",
         "_journal",
         "_listeners",
@@ -167,6 +168,8 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         super().__init__(spec, self, identity)
         self._lock = threading.RLock()
         self._journal: Journal | None = None
+        # Why the load balancer as a whole could not be made to serve, though it is started: for its controller.
+        self._error = ""
         self._changes_open = 0
         self._unsaved_ones: dict[Resource[Any], None] = {}
         self._changed = threading.Condition(self._lock)
@@ -745,7 +748,9 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
         )
 
     def _provisioning_status(self) -> ProvisioningStatus:
-        return ProvisioningStatus.ERROR if self._state is State.FAILED else self._provisioning_of_children()
+        if self._state is State.FAILED or self._error:
+            return ProvisioningStatus.ERROR
+        return self._provisioning_of_children()
 
     def _belongs_to(self) -> None:
         return None

@@ -2,14 +2,21 @@
 """Controller: all the load balancers of a node, kept in a store. What the REST API and `fastlb.connect()` work on."""
 
 import contextlib
+import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec.structs import replace
+
+from fastlb import records
 from fastlb.balancer import LoadBalancer
 from fastlb.engine import Engine
-from fastlb.errors import Conflict, NotFound
-from fastlb.resource import Resource
+from fastlb.errors import Conflict, FastLBError, NotFound, StateError
+from fastlb.resource import Resource, find
+from fastlb.types import ProvisioningStatus
 
 if TYPE_CHECKING:
     from fastlb.store import Store
@@ -17,7 +24,10 @@ if TYPE_CHECKING:
 WAIT_S = 10.0
 """Seconds that a change waits for the one before it on the same load balancer."""
 
-KINDS = {
+DEFAULT_PROJECT_ID = "fa571b00000000000000000000000001"
+"""Whose objects they are when nobody says: without tokens, clients name no project."""
+
+LABELS = {
     "loadbalancer": "Load Balancer",
     "listener": "Listener",
     "pool": "Pool",
@@ -26,28 +36,74 @@ KINDS = {
     "l7policy": "L7 Policy",
     "l7rule": "L7 Rule",
 }
+"""The kinds of objects, and what Octavia calls them in its messages."""
+
+log = logging.getLogger("fastlb")
 
 
 class Controller:
     """The load balancers of a node. `open()` (or `with`) makes all that the store has, and forwards; `close()` stops.
 
-    store: where they are kept. engine: the threads that do the work; None: the default engine.
+    The objects are those of the library; whoever changes them, a caller of the REST API or this program, the store has
+    the change when the call returns. Calls may come from any thread.
+
+    store: where they are kept; it stays the caller's to close. engine: the threads that do the work; None: the
+    default engine.
     """
 
     def __init__(self, store: "Store", *, engine: Engine | None = None) -> None:
         self.store = store
         self._engine = engine
         self._lock = threading.RLock()
-        self._index: dict[str, dict[str, Resource[Any]]] = {kind: {} for kind in KINDS}
+        self._index: dict[str, dict[str, Resource[Any]]] = {kind: {} for kind in LABELS}
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._ending: set[threading.Thread] = set()
+        self._is_open = False
+
+    # Life.
 
     def open(self) -> Self:
-        """Make everything that is stored and forward."""
+        """Make everything that is stored, and forward.
+
+        What cannot be started (its port is taken) is in ERROR, with the reason in the log; the others serve.
+        """
+        if self._is_open:
+            raise StateError("the controller is open already")
+        self._is_open = True
+        rows = [row for kind in records.KINDS for row in self.store.list(kind)]
+        trees, lost = records.trees(rows)
+        for row in lost:
+            log.error("%s %s is stored and belongs to nothing that is: left alone", row.type, row.id)
+        for tree in trees:
+            try:
+                balancer = records.restore(tree, self._engine)
+            except (FastLBError, LookupError, TypeError, ValueError) as error:
+                log.error(
+                    "load balancer %s cannot be made of its rows, and is left alone: %s", tree.row.id, error
+                )
+                continue
+            self._take(balancer)
+            self._start(balancer)
+            self._note_failures(balancer)
         return self
 
     def close(self, drain_timeout: float | None = None) -> None:
-        """Stop all load balancers; they stay stored."""
-        for balancer in self.load_balancers:
-            balancer.stop(drain_timeout)
+        """Stop all load balancers, which stay stored; sessions under way have as long as each gives them.
+
+        drain_timeout: seconds for all of them instead; 0 waits for none.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        began = time.monotonic()
+        balancers = self.load_balancers
+        for balancer in balancers:
+            balancer._ports.close()
+        for balancer in balancers:
+            wait_s = balancer.drain_timeout if drain_timeout is None else drain_timeout
+            balancer.stop(max(0.0, began + wait_s - time.monotonic()))
+        for thread in list(self._ending):
+            thread.join()
 
     def __enter__(self) -> Self:
         return self.open()
@@ -55,10 +111,16 @@ class Controller:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    # What is there.
+
     @property
     def load_balancers(self) -> tuple[LoadBalancer, ...]:
         """All, in the order of creation."""
         return tuple(self.all("loadbalancer"))
+
+    def find_load_balancer(self, key: str) -> LoadBalancer:
+        """The load balancer with this id or name. Raises NotFound, or Conflict when several have that name."""
+        return find("load balancer", "this node", self.load_balancers, key)
 
     def all(self, kind: str) -> list[Any]:
         """All objects of a kind ("loadbalancer", "listener", …), in the order of creation."""
@@ -69,37 +131,79 @@ class Controller:
         """The object of that kind with that id. Raises NotFound in Octavia's words."""
         found = self._index[kind].get(resource_id)
         if found is None:
-            fault = f"{KINDS[kind]} {resource_id} not found."
-            raise NotFound(fault, fault=fault)
+            raise self._missing(kind, resource_id)
         return found
+
+    def count(self, kind: str, project_id: str) -> int:
+        """How many objects of a kind a project has."""
+        return self._counts[kind, project_id]
+
+    def _missing(self, kind: str, resource_id: str) -> NotFound:
+        fault = f"{LABELS[kind]} {resource_id} not found."
+        return NotFound(fault, fault=fault)
+
+    # Changes.
+
+    def add(self, balancer: LoadBalancer) -> LoadBalancer:
+        """Keep a load balancer that is only described so far, and start it.
+
+        Raises StateError when it is started, or somebody's already; StoreError.
+        """
+        if balancer.started or balancer._journal is not None:
+            raise StateError(f"{balancer._who()}: is started, or kept already")
+        return self._add(balancer)
 
     def create_load_balancer(
         self, document: Mapping[str, Any], *, project_id: str, coerce: bool = True
     ) -> LoadBalancer:
-        """Make and start what a fully-populated document describes."""
+        """Keep and start what a fully-populated document describes.
+
+        Raises ConfigError and its like, with the place in the document; then nothing is there.
+        """
         body = {**document, "project_id": project_id}
-        balancer = LoadBalancer.from_dict({"loadbalancer": body}, engine=self._engine, coerce=coerce)
-        balancer.start()
+        return self._add(LoadBalancer.from_dict({"loadbalancer": body}, engine=self._engine, coerce=coerce))
+
+    def _add(self, balancer: LoadBalancer) -> LoadBalancer:
+        if not self._is_open:
+            raise StateError("the controller is not open")
+        if not balancer.project_id:
+            balancer._spec = replace(balancer._spec, project_id=DEFAULT_PROJECT_ID)
+        balancer._engine = balancer._engine or self._engine
+        balancer._journal = self
+        try:
+            with balancer._change():
+                for one in balancer._everything():
+                    one._unsaved()
+        except BaseException:
+            balancer._journal = None
+            raise
+        self._take(balancer)
+        self._start(balancer)
         return balancer
 
     @contextlib.contextmanager
     def writing(
-        self, balancer: LoadBalancer, *, own: bool = False, timeout: float = WAIT_S
+        self, balancer: LoadBalancer, *, own: bool = False, in_error: bool = False, timeout: float = WAIT_S
     ) -> Iterator[None]:
-        """Change something on this load balancer: waits for the change under way, `timeout` seconds at the most.
+        """Change this load balancer, or something on it; all that is changed within is stored as one.
 
-        own: the load balancer itself is changed (Octavia words that refusal differently). Raises Conflict when the wait
-        is over, and at once when it is in ERROR; a load balancer in ERROR can only be deleted or failed over.
+        Waits for a change that is under way, `timeout` seconds at the most. own: the load balancer itself is changed
+        (Octavia words that refusal differently). in_error: also when it is in ERROR, where only a failover and
+        a delete are let through. Raises Conflict, NotFound when it has been deleted meanwhile, StoreError.
         """
         if not balancer._lock.acquire(timeout=timeout):
-            raise self._busy(balancer, own)
+            raise self._immutable(balancer, own, ProvisioningStatus.PENDING_UPDATE)
         try:
-            yield
+            if balancer._deleted:
+                raise self._missing("loadbalancer", balancer.id)
+            if balancer.provisioning_status is ProvisioningStatus.ERROR and not in_error:
+                raise self._immutable(balancer, own, ProvisioningStatus.ERROR)
+            with balancer._change():
+                yield
         finally:
             balancer._lock.release()
 
-    def _busy(self, balancer: LoadBalancer, own: bool) -> Conflict:
-        status = balancer.provisioning_status
+    def _immutable(self, balancer: LoadBalancer, own: bool, status: ProvisioningStatus) -> Conflict:
         fault = (
             f"Invalid state {status} of loadbalancer resource {balancer.id}"
             if own
@@ -108,8 +212,77 @@ class Controller:
         return Conflict(fault, fault=fault)
 
     def delete_load_balancer(self, balancer: LoadBalancer, *, cascade: bool = False) -> None:
-        """Stop it and forget it."""
-        balancer.delete(cascade=cascade)
+        """Forget it and close its ports; sessions under way have its drain_timeout, and nobody waits for them.
+
+        Raises ConfigError when it has children and cascade is not given.
+        """
+        with self.writing(balancer, own=True, in_error=True):
+            balancer._delete(cascade)
+        thread = threading.Thread(target=self._end, args=(balancer,), name="fastlb-delete", daemon=True)
+        self._ending.add(thread)
+        thread.start()
+
+    def _end(self, balancer: LoadBalancer) -> None:
+        try:
+            balancer.close()
+        except Exception:
+            log.exception("load balancer %s could not be stopped", balancer.id)
+        finally:
+            self._ending.discard(threading.current_thread())
 
     def failover(self, balancer: LoadBalancer) -> None:
-        """Rebuild its listening sockets and member connections; no request is lost."""
+        """Rebuild its listening sockets and member connections; no request is lost. Also tries again what failed.
+
+        Raises Conflict while another change holds it for too long; StoreError.
+        """
+        with self.writing(balancer, own=True, in_error=True):
+            if not balancer.started:
+                self._start(balancer)
+            self._note_failures(balancer)
+
+    # The data plane.
+
+    def _take(self, balancer: LoadBalancer) -> None:
+        balancer._journal = self
+        balancer._tolerant = True
+        balancer._freebind = True
+        with self._lock:
+            for one in balancer._everything():
+                self._know(one)
+
+    def _start(self, balancer: LoadBalancer) -> None:
+        try:
+            balancer.start()
+        except Exception as error:
+            # It stays, in ERROR: a failover tries again, a delete removes it.
+            log.error("load balancer %s cannot be started: %s", balancer.id, error)
+
+    def _note_failures(self, balancer: LoadBalancer) -> None:
+        """A flow of the load balancer itself has ended: listeners that could not be opened in it are its failure."""
+        balancer._error = "; ".join(one._failure for one in balancer.listeners if one._failed)
+
+    # The journal.
+
+    def record(self, balancer: LoadBalancer, changed: Iterable[Resource[Any]]) -> None:
+        """What the model tells us of a change: the store gets it as one commit."""
+        order = {kind: at for at, kind in enumerate(records.KINDS)}
+        objects = sorted(changed, key=lambda one: order[one.KIND])
+        self.store.commit(
+            [records.record(one) for one in objects if not one._deleted],
+            [(one.KIND, one.id) for one in objects if one._deleted],
+        )
+        with self._lock:
+            for one in objects:
+                if one._deleted:
+                    self._forget(one)
+                else:
+                    self._know(one)
+
+    def _know(self, one: Resource[Any]) -> None:
+        if one.id not in self._index[one.KIND]:
+            self._index[one.KIND][one.id] = one
+            self._counts[one.KIND, one.project_id] += 1
+
+    def _forget(self, one: Resource[Any]) -> None:
+        if self._index[one.KIND].pop(one.id, None) is not None:
+            self._counts[one.KIND, one.project_id] -= 1

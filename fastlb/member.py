@@ -127,6 +127,11 @@ class Member(NamedResource[MemberSpec]):
             spec.max_connections,
         )
 
+    def _set_unmonitored(self, unmonitored: bool) -> None:
+        if self._was_unmonitored != unmonitored:
+            self._was_unmonitored = unmonitored
+            self._unsaved()
+
     def _belongs_to(self) -> "Pool":
         return self._pool
 

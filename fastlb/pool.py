@@ -422,7 +422,7 @@ class Pool(NamedResource[PoolSpec]):
             monitor._deleted = True
             monitor._unsaved()
         for member in self.members:
-            member._was_unmonitored = True
+            member._set_unmonitored(True)
         self._balancer._note(None)
 
     # Changes.
@@ -520,7 +520,7 @@ class Pool(NamedResource[PoolSpec]):
         if self._configured():
             unmonitored = not self._monitor_enabled()
             for member in self.members:
-                member._was_unmonitored = unmonitored
+                member._set_unmonitored(unmonitored)
 
     def _operating_status(self) -> OperatingStatus:
         if not self._configured():

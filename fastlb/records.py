@@ -2,7 +2,8 @@
 """The objects of a load balancer as rows of a store, and a load balancer of its rows.
 
 A row's document has what the operator wants (the spec, in full: null and default are told apart), the times, and the
-id of what the object belongs to. What is observed is not in it.
+id of what the object belongs to. What is observed is not in it, but for one thing: whether a member that is not in the
+data plane was last NO_MONITOR there, which it then stays.
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,6 +59,8 @@ def record(one: Resource[Any]) -> tuple[str, str, dict[str, Any]]:
         body["owner"] = owner.id
     if isinstance(one, L7Policy):
         body["position"] = one.position
+    if isinstance(one, Member):
+        body["unmonitored"] = one._was_unmonitored
     return one.KIND, one.id, body
 
 
@@ -113,6 +116,7 @@ def restore(tree: Tree, engine: "Engine | None") -> LoadBalancer:
             pool._monitor = HealthMonitor(_spec(below, HealthMonitorSpec), pool, _identity(below))
         for below in tree.of("member", pool.id):
             member = Member(_spec(below, MemberSpec), pool, _identity(below))
+            member._was_unmonitored = below.document["unmonitored"]
             pool._members[member.id] = member
             pool._addresses[member.address, member.protocol_port] = member
     for row in tree.of("listener", balancer.id):

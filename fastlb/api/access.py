@@ -3,7 +3,8 @@
 
 from collections.abc import Callable, Mapping
 
-from fastlb.api.call import DEFAULT_PROJECT_ID, Caller
+from fastlb.api.call import Caller
+from fastlb.controller import DEFAULT_PROJECT_ID
 
 Identify = Callable[[Mapping[str, str]], Caller]
 """Raises RouteError(401) when it does not know the caller. Names of header fields are in lower case."""

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from fastlb.controller import DEFAULT_PROJECT_ID
 from fastlb.errors import FastLBError
 
 if TYPE_CHECKING:
     from fastlb.controller import Controller
-
-DEFAULT_PROJECT_ID = "fa571b00000000000000000000000001"
-"""Whose objects they are when nobody says: without tokens, clients name no project."""
 
 
 class BadRequest(FastLBError):
