@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses that this machine does not have: refused, or with `_freebind` bound all the same and served once they come."""
+"""Addresses that this machine does not have: refused by default; with `_freebind` bound, and served once they come."""
 
 import pytest
 
