@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 
 from fastlb import config
 from fastlb.balancer import LoadBalancer
+from fastlb.connection import connect
 from fastlb.engine import Engine
 from fastlb.errors import (
     BindError,
@@ -101,5 +102,6 @@ __all__ = [
     "TlsVersion",
     "WaitTimeout",
     "config",
+    "connect",
     "schedule",
 ]

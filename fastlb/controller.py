@@ -47,29 +47,38 @@ class Controller:
     The objects are those of the library; whoever changes them, a caller of the REST API or this program, the store has
     the change when the call returns. Calls may come from any thread.
 
-    store: where they are kept; it stays the caller's to close. engine: the threads that do the work; None: the
+    store: where they are kept; owns_store: `close()` closes it too. engine: the threads that do the work; None: the
     default engine.
     """
 
-    def __init__(self, store: "Store", *, engine: Engine | None = None) -> None:
+    def __init__(self, store: "Store", *, engine: Engine | None = None, owns_store: bool = False) -> None:
         self.store = store
+        self._owns_store = owns_store
         self._engine = engine
         self._lock = threading.RLock()
         self._index: dict[str, dict[str, Resource[Any]]] = {kind: {} for kind in LABELS}
         self._counts: Counter[tuple[str, str]] = Counter()
         self._ending: set[threading.Thread] = set()
-        self._is_open = False
+        # How many have opened it: the last one to close it stops all.
+        self._users = 0
 
     # Life.
+
+    @property
+    def is_open(self) -> bool:
+        """Is it between `open()` and `close()`?"""
+        return self._users > 0
 
     def open(self) -> Self:
         """Make everything that is stored, and forward.
 
-        What cannot be started (its port is taken) is in ERROR, with the reason in the log; the others serve.
+        What cannot be started (its port is taken) is in ERROR, with the reason in the log; the others serve. It may be
+        opened several times, and is then closed with the last `close()`.
         """
-        if self._is_open:
-            raise StateError("the controller is open already")
-        self._is_open = True
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return self
         rows = [row for kind in records.KINDS for row in self.store.list(kind)]
         trees, lost = records.trees(rows)
         for row in lost:
@@ -92,9 +101,12 @@ class Controller:
 
         drain_timeout: seconds for all of them instead; 0 waits for none.
         """
-        if not self._is_open:
-            return
-        self._is_open = False
+        with self._lock:
+            if not self._users:
+                return
+            self._users -= 1
+            if self._users:
+                return
         began = time.monotonic()
         balancers = self.load_balancers
         for balancer in balancers:
@@ -104,9 +116,15 @@ class Controller:
             balancer.stop(max(0.0, began + wait_s - time.monotonic()))
         for thread in list(self._ending):
             thread.join()
+        with self._lock:
+            for table in self._index.values():
+                table.clear()
+            self._counts.clear()
+        if self._owns_store:
+            self.store.close()
 
     def __enter__(self) -> Self:
-        return self.open()
+        return self if self._users else self.open()
 
     def __exit__(self, *exc: object) -> None:
         self.close()
@@ -164,7 +182,7 @@ class Controller:
         return self._add(LoadBalancer.from_dict({"loadbalancer": body}, engine=self._engine, coerce=coerce))
 
     def _add(self, balancer: LoadBalancer) -> LoadBalancer:
-        if not self._is_open:
+        if not self._users:
             raise StateError("the controller is not open")
         if not balancer.project_id:
             balancer._spec = replace(balancer._spec, project_id=DEFAULT_PROJECT_ID)

@@ -5,8 +5,10 @@ import socket
 import threading
 
 import pytest
+import requests
 
 import fastlb
+from fastlb.api.server import Server
 from fastlb.controller import Controller
 from fastlb.store.memory import MemoryStore
 from fastlb.testing import Client, Load, Member, MemberProcess, eventually, named
@@ -193,3 +195,27 @@ def test_closing_stops_all_within_one_drain_time(again):
             controller.close(2)
             assert all(not balancer.started for balancer in balancers)
     eventually(lambda: all(not balancer.started for balancer in balancers))
+
+
+def test_everybody_in_a_process_has_the_same_objects(tmp_path):
+    with fastlb.connect(tmp_path) as one:
+        balancer = one.add(fastlb.LoadBalancer(name="shared", vip_address="127.0.0.1"))
+        with fastlb.connect(tmp_path) as other:
+            assert other.find_load_balancer("shared") is balancer
+        assert balancer.started
+    assert not balancer.started
+    with fastlb.connect(tmp_path) as later:
+        assert later.find_load_balancer("shared").id == balancer.id
+
+
+def test_the_library_sees_what_the_api_changes_and_the_reverse(tmp_path):
+    with fastlb.connect(tmp_path) as node, Server(node) as server:
+        url = f"{server.url}/v2/lbaas/loadbalancers"
+        balancer = node.add(fastlb.LoadBalancer(name="a", vip_address="127.0.0.1"))
+        requests.put(
+            f"{url}/{balancer.id}", json={"loadbalancer": {"name": "b"}}, timeout=10
+        ).raise_for_status()
+        assert balancer.name == "b"
+        balancer.description = "from here"
+        (row,) = requests.get(url, timeout=10).json()["loadbalancers"]
+        assert (row["name"], row["description"]) == ("b", "from here")

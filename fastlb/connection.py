@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fastlb.connect()`: the load balancers that are kept in a state directory, as objects of this process."""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastlb.engine import Engine
+
+if TYPE_CHECKING:
+    from fastlb.controller import Controller
+
+_controllers: dict[Path, "Controller"] = {}
+_lock = threading.Lock()
+
+
+def connect(state: str | Path | None = None, *, engine: Engine | None = None) -> "Controller":
+    """The load balancers of a state directory: they are made again, forward, and whatever is changed is kept.
+
+    Within one process every `connect()` to a directory answers the same controller, and so the same objects, also
+    those that an API server of this process (`fastlb.api.server.Server(controller)`) creates and changes. Each takes a
+    `close()`, or a `with` block; the last one stops the load balancers. Another process cannot have the directory at
+    the same time: it is told which one has it, and talks to that one's API.
+
+    state: the directory, made when it is missing; None: `$XDG_STATE_HOME/fastlb`, or `~/.local/state/fastlb`. engine:
+    the threads that do the work; None: the default engine. Raises StoreError.
+    """
+    from fastlb.controller import Controller
+    from fastlb.store import default_directory, open_store
+
+    directory = (default_directory() if state is None else Path(state)).resolve()
+    with _lock:
+        controller = _controllers.get(directory)
+        if controller is not None and controller.is_open:
+            return controller.open()
+        store = open_store(directory)
+        try:
+            controller = Controller(store, engine=engine, owns_store=True).open()
+        except BaseException:
+            store.close()
+            raise
+        _controllers[directory] = controller
+        return controller
