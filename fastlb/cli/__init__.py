@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "Read configuration files and say what is in them, or what is wrong; exit status 1 if any is wrong.",
     "explain": "Say what would become of a request, and why: policies, pool, members, what a member would be sent.",
     "run": "Serve what a configuration file describes, in the foreground, until SIGTERM; SIGHUP reads it again.",
+    "serve": "Serve Octavia's API: the load balancers that clients make there are kept, and forward, until SIGTERM.",
 }
 
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 from fastlb import ConfigFileError, Engine, FastLBError, LoadBalancer, config, reconcile
+from fastlb.cli.signals import ENDS, held_back
 
-ENDS = (signal.SIGINT, signal.SIGTERM)
 LOOK_S = 0.1
 """How often load balancers that have left the file are looked at, whether their sessions have ended."""
 
@@ -155,16 +155,6 @@ def attempt(pairs: list[Pair], done: list[str]) -> list[FastLBError]:
             else:
                 done.append(f"new {theirs._who()}")
     return failed
-
-
-@contextlib.contextmanager
-def held_back(*signals: signal.Signals) -> Iterator[None]:
-    """Threads that start in here never get these signals, and no Python code is interrupted by them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def listening(balancers: Iterable[LoadBalancer]) -> Iterator[str]:
