@@ -30,6 +30,7 @@ from fastlb.core.l7_program cimport (
 )
 from fastlb.core.l7_regex cimport l7_regex_error_t, l7_regex_new, l7_regex_release, l7_regex_t
 from fastlb.core.lifetime cimport listener_conf_free, listener_let_go, member_let_go, pool_hold, pool_let_go
+from fastlb.core.health cimport health_reset, health_t
 from fastlb.core.model cimport (
     INSERT_FORWARDED_FOR, INSERT_FORWARDED_PORT, INSERT_FORWARDED_PROTO, PERSISTENCE_APP_COOKIE, PERSISTENCE_HTTP_COOKIE,
     PERSISTENCE_NONE, PERSISTENCE_SOURCE_IP, RETRY_502, RETRY_503, RETRY_504, RETRY_CONNECT, RETRY_RESET, address_t,

@@ -12,6 +12,7 @@ cdef class CoreMember:
     cdef str address
     cdef int port
     cdef bint removed
+    cdef bint known_down                 # it was, when it was last probed, before this process
 
     def __cinit__(
         self, CorePool pool, str address, int port, int weight, bint backup, bint admin_up, bytes uuid, uint32_t max_connections
@@ -82,6 +83,7 @@ cdef class CoreMember:
         """Probe it as the pool's monitor says, or not at all; its state is kept if it was probed before."""
         cdef probe_config_t *config = self.pool.monitor
         cdef watch_t *watch = self.watch
+        cdef health_t health
         if config == NULL or not self.member.admin_up or self.removed:
             if watch.target == NULL:
                 return 0
@@ -92,9 +94,12 @@ cdef class CoreMember:
             with nogil:
                 probe_update(&watch.engine.probes, watch.target, &watch.address, config)
             return 0
-        flag_set(&self.member.up, 1)
+        health_reset(&health)
+        health.up = not self.known_down
+        self.known_down = False
+        flag_set(&self.member.up, health.up)
         with nogil:
-            watch.target = probe_add(&watch.engine.probes, &watch.address, config, NULL, _report, watch)
+            watch.target = probe_add(&watch.engine.probes, &watch.address, config, &health, _report, watch)
         if watch.target == NULL:
             raise MemoryError()
         return 0
@@ -118,6 +123,10 @@ cdef class CoreMember:
             return False
         probe_read(self.watch.target, &view)
         return view.passed + view.failed > 0
+
+    def expect_down(self):
+        """Have it be down when it is probed next, until probes say otherwise. Before it is probed."""
+        self.known_down = True
 
     def update(self, int weight, bint backup, bint admin_up, uint32_t max_connections):
         cdef member_t *m = self.member

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from fastlb import records
 from fastlb.balancer import LoadBalancer
 from fastlb.engine import Engine
-from fastlb.errors import Conflict, FastLBError, NotFound, StateError
+from fastlb.errors import Conflict, FastLBError, NotFound, StateError, StoreError
+from fastlb.member import Member
+from fastlb.monitor import HealthMonitor
 from fastlb.resource import Resource, find
 from fastlb.types import ProvisioningStatus
 
@@ -26,6 +28,9 @@ WAIT_S = 10.0
 
 DEFAULT_PROJECT_ID = "fa571b00000000000000000000000001"
 """Whose objects they are when nobody says: without tokens, clients name no project."""
+
+HEALTH = "health"
+"""The type of the rows that name members which are down."""
 
 LABELS = {
     "loadbalancer": "Load Balancer",
@@ -58,6 +63,8 @@ class Controller:
         self._lock = threading.RLock()
         self._index: dict[str, dict[str, Resource[Any]]] = {kind: {} for kind in LABELS}
         self._counts: Counter[tuple[str, str]] = Counter()
+        # Members whose probes fail, as the store has it.
+        self._down: set[str] = set()
         self._ending: set[threading.Thread] = set()
         # How many have opened it: the last one to close it stops all.
         self._users = 0
@@ -81,6 +88,7 @@ class Controller:
                 return self
         rows = [row for kind in records.KINDS for row in self.store.list(kind)]
         trees, lost = records.trees(rows)
+        self._down = {row.id for row in self.store.list(HEALTH)}
         for row in lost:
             log.error("%s %s is stored and belongs to nothing that is: left alone", row.type, row.id)
         for tree in trees:
@@ -91,6 +99,8 @@ class Controller:
                     "load balancer %s cannot be made of its rows, and is left alone: %s", tree.row.id, error
                 )
                 continue
+            for member in (member for pool in balancer.pools for member in pool.members):
+                member._known_down = member.id in self._down
             self._take(balancer)
             self._start(balancer)
             self._note_failures(balancer)
@@ -285,16 +295,56 @@ class Controller:
         """What the model tells us of a change: the store gets it as one commit."""
         order = {kind: at for at, kind in enumerate(records.KINDS)}
         objects = sorted(changed, key=lambda one: order[one.KIND])
+        unknown = self._of_unknown_health(objects)
         self.store.commit(
             [records.record(one) for one in objects if not one._deleted],
-            [(one.KIND, one.id) for one in objects if one._deleted],
+            [(one.KIND, one.id) for one in objects if one._deleted]
+            + [(HEALTH, one_id) for one_id in unknown],
         )
         with self._lock:
+            self._down -= unknown
             for one in objects:
                 if one._deleted:
                     self._forget(one)
                 else:
                     self._know(one)
+
+    def _of_unknown_health(self, objects: Iterable[Resource[Any]]) -> set[str]:
+        """Members that were down and are so no more: they are gone, or their monitor is new or gone."""
+        if not self._down:
+            return set()
+        found = set()
+        for one in objects:
+            if isinstance(one, Member) and one._deleted:
+                found.add(one.id)
+            elif isinstance(one, HealthMonitor) and (one._deleted or one.id not in self._index[one.KIND]):
+                found |= {member.id for member in one.pool.members}
+        return found & self._down
+
+    def observe(self, members: Iterable[Member]) -> None:
+        """What the engine tells us of members' health: those that are down are kept too, so that after a restart
+        nobody is sent to them before their first probe."""
+        down: set[str] = set()
+        up: set[str] = set()
+        for member in members:
+            core = member._core
+            if core is not None and not member._deleted and member.pool._monitored():
+                (up if core.up else down).add(member.id)
+        try:
+            self._store_health(down, up)
+        except StoreError as error:
+            log.error("the health of members could not be stored: %s", error)
+
+    def _store_health(self, down: set[str], up: set[str]) -> None:
+        down, up = down - self._down, up & self._down
+        if down or up:
+            self.store.commit(
+                [(HEALTH, member_id, {"up": False}) for member_id in down],
+                [(HEALTH, member_id) for member_id in up],
+            )
+            with self._lock:
+                self._down |= down
+                self._down -= up
 
     def _know(self, one: Resource[Any]) -> None:
         if one.id not in self._index[one.KIND]:

@@ -231,6 +231,8 @@ class Engine:
                 touched.setdefault(member._balancer, []).append((member, at_ns))
         for balancer, members in touched.items():
             balancer._heard(members)
+            if balancer._journal is not None:
+                balancer._journal.observe(member for member, _ in members)
         while self._marked:
             touched.setdefault(self._marked.pop(), [])
         for balancer in touched if events or touched else self.load_balancers:

@@ -13,6 +13,7 @@ from fastlb.resource import Resource
 
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
+    from fastlb.member import Member
 
 
 class Journal(Protocol):
@@ -24,6 +25,9 @@ class Journal(Protocol):
         Raises StoreError when they cannot be stored: the change stays in force, its caller is told, and the objects
         come again with the next change.
         """
+
+    def observe(self, members: Iterable["Member"]) -> None:
+        """The health of these members has changed. Called by the engine's supervisor, without locks."""
 
 
 class Change:

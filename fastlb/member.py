@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Member(NamedResource[MemberSpec]):
     """A server that a pool sends clients to. Made by `pool.create_member`."""
 
-    __slots__ = ("_core", "_past", "_pool", "_was_unmonitored")
+    __slots__ = ("_core", "_known_down", "_past", "_pool", "_was_unmonitored")
 
     LABEL = "Member"
     KIND = "member"
@@ -48,6 +48,8 @@ class Member(NamedResource[MemberSpec]):
         self._core: _core.CoreMember | None = None
         self._past: Counter[str] = Counter()
         self._was_unmonitored = pool.health_monitor is None
+        # Its probes failed in the process before this one.
+        self._known_down = False
 
     @property
     def pool(self) -> "Pool":

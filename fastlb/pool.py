@@ -361,6 +361,9 @@ class Pool(NamedResource[PoolSpec]):
         engine = self._balancer._engine_in_use()
         for member, core in zip(members, self._core.add_members([m._row() for m in members]), strict=True):
             member._core = core
+            if member._known_down:
+                member._known_down = False
+                core.expect_down()
             engine._know(core.id, member)
 
     def _drop_members(self, members: list[Member]) -> None:

@@ -219,3 +219,22 @@ def test_the_library_sees_what_the_api_changes_and_the_reverse(tmp_path):
         balancer.description = "from here"
         (row,) = requests.get(url, timeout=10).json()["loadbalancers"]
         assert (row["name"], row["description"]) == ("b", "from here")
+
+
+def test_members_that_were_down_get_nobody_before_their_first_probe(again, store):
+    with Member(named("up")) as member, Member() as other:
+        controller = again()
+        down = other.port
+        other.close()
+        balancer = shop(controller, member, port=free_port())
+        pool = balancer.pools[0]
+        dead = pool.create_member("127.0.0.1", down)
+        pool.create_health_monitor(type="TCP", delay=1, timeout=1, max_retries=1, max_retries_down=1)
+        dead.wait_for(operating_status="ERROR", timeout=10)
+        eventually(lambda: store.list("health"))
+        pool.health_monitor.update(delay=3600)
+        balancer = again().find_load_balancer("shop")
+        assert [one.operating_status for one in balancer.pools[0].members] == ["ONLINE", "ERROR"]
+        assert {client_of(balancer).get().body for _ in range(4)} == {b"up"}
+        balancer.pools[0].health_monitor.delete()
+        assert not store.list("health")

@@ -33,6 +33,9 @@ class Rows:
                 kind, key, document = records.record(one)
                 self.rows[kind, key] = json.dumps(document)
 
+    def observe(self, members):
+        pass
+
     def restored(self):
         rows = [Row(kind, key, json.loads(text), 1) for (kind, key), text in self.rows.items()]
         (tree,), lost = records.trees(rows)
