@@ -103,17 +103,19 @@ class Member(NamedResource[MemberSpec]):
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
         with self._balancer._change():
             self._check_usable()
-            before = self._spec
-            spec = schema.update(before, changes, coerce=coerce)
-            core = self._core
-            if core is not None:
-                if (before.monitor_address, before.monitor_port) != (spec.monitor_address, spec.monitor_port):
-                    core.set_monitor_address(spec.monitor_address, spec.monitor_port)
-                if _native_part(before) != _native_part(spec):
-                    core.update(*_native_part(spec))
-            self._spec = spec
-            self._touch()
-            self._balancer._note(self)
+            self._become(schema.update(self._spec, changes, coerce=coerce))
+
+    def _become(self, spec: MemberSpec) -> None:
+        """Have this spec instead of the one that was. Under the lock."""
+        before, core = self._spec, self._core
+        if core is not None:
+            if (before.monitor_address, before.monitor_port) != (spec.monitor_address, spec.monitor_port):
+                core.set_monitor_address(spec.monitor_address, spec.monitor_port)
+            if _native_part(before) != _native_part(spec):
+                core.update(*_native_part(spec))
+        self._spec = spec
+        self._touch()
+        self._balancer._note(self)
 
     def _row(self) -> tuple[str, int, int, bool, bool, str | None, int | None, bytes, int]:
         spec = self._spec

@@ -341,20 +341,26 @@ class Pool(NamedResource[PoolSpec]):
                     raise error.within(path) from None
                 key = (spec.address, spec.protocol_port)
                 if key in self._addresses or key in new:
-                    raise Conflict(
-                        f"{path}address: another member on this pool is already using ip {spec.address} on "
-                        f"protocol_port {spec.protocol_port}"
-                    )
+                    raise self._taken(spec, path)
                 new.add(key)
-            members = [Member(spec, self) for spec in specs]
-            if self._core is not None:
-                self._attach_members(members)
-            for member in members:
-                self._members[member.id] = member
-                self._addresses[member.address, member.protocol_port] = member
-                member._unsaved()
-            self._balancer._note(None)
-            return members
+            return self._make_members(specs)
+
+    @staticmethod
+    def _taken(spec: MemberSpec, path: str) -> Conflict:
+        fault = f"Another member on this pool is already using ip {spec.address} on protocol_port {spec.protocol_port}"
+        return Conflict(f"{path}address: {fault[0].lower()}{fault[1:]}", fault=fault)
+
+    def _make_members(self, specs: Iterable[MemberSpec]) -> list[Member]:
+        """Members of what has been checked. Under the lock."""
+        members = [Member(spec, self) for spec in specs]
+        if self._core is not None:
+            self._attach_members(members)
+        for member in members:
+            self._members[member.id] = member
+            self._addresses[member.address, member.protocol_port] = member
+            member._unsaved()
+        self._balancer._note(None)
+        return members
 
     def _attach_members(self, members: list[Member]) -> None:
         assert self._core is not None
@@ -404,7 +410,10 @@ class Pool(NamedResource[PoolSpec]):
         with self._balancer._change():
             self._check_usable()
             if self._monitor is not None:
-                raise Conflict(f"{self._who()}: this pool already has a health monitor")
+                raise Conflict(
+                    f"{self._who()}: this pool already has a health monitor",
+                    fault="This pool already has a health monitor",
+                )
             monitor = HealthMonitor(spec, self)
             monitor._check_support(spec)
             self._remember()

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fastlb.api import access, discovery, faults, loadbalancers
+from fastlb.api import access, discovery, faults, healthmonitors, l7policies, l7rules, loadbalancers, members
 from fastlb.api.call import NOBODY, Answer, Call, Route, RouteError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ BODY_LIMIT = 16 << 20
 LBAAS = ("/v2/lbaas", "/v2.0/lbaas", "/v2", "/v2.0")
 OCTAVIA = ("/v2/octavia", "/v2.0/octavia")
 NEIGHBOURS = ("/v2", "/v2.0")
-RESOURCES = (loadbalancers,)
+RESOURCES = (loadbalancers, members, healthmonitors, l7policies, l7rules)
 
 requests_log = logging.getLogger("fastlb.api.requests")
 

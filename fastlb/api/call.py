@@ -92,22 +92,30 @@ class Call:
                 found = value
         return found
 
-    def document(self, root: str) -> dict[str, Any]:
-        """The object under the root key of the body. Raises BadRequest in Octavia's words."""
-        body = parse_json(self.raw)
-        if not self.raw.strip() or body is None or body == {}:
-            raise BadRequest(f'Missing argument: "{root}_"')
-        if not isinstance(body, dict):
-            raise BadRequest("Request must be a JSON dict")
-        for key in body:
-            if key != root:
-                raise BadRequest(f"Unknown attribute for argument {root}_: {key}")
-        inner = body[root]
+    def document(self, root: str, argument: str = "") -> dict[str, Any]:
+        """The object under the root key of the body. Raises BadRequest in Octavia's words.
+
+        argument: what Octavia calls the whole body in its messages; else the root with an underscore.
+        """
+        inner = self.content(root, argument)
         if not isinstance(inner, dict):
             raise BadRequest(
                 f"Invalid input for field/attribute {root}. Value: '{inner}'. Value must be an object"
             )
         return inner
+
+    def content(self, root: str, argument: str = "") -> Any:
+        """What is under the root key of the body, whatever it is."""
+        argument = argument or f"{root}_"
+        body = parse_json(self.raw)
+        if body is None or body == {}:
+            raise BadRequest(f'Missing argument: "{argument}"')
+        if not isinstance(body, dict):
+            raise BadRequest("Request must be a JSON dict")
+        for key in body:
+            if key != root:
+                raise BadRequest(f"Unknown attribute for argument {argument}: {key}")
+        return body[root]
 
     def check_read(self, project_id: str) -> None:
         if not self.caller.may_read(project_id):
@@ -116,6 +124,13 @@ class Call:
     def check_write(self, project_id: str) -> None:
         if not self.caller.may_write(project_id):
             raise Forbidden()
+
+    def check_quota(self, kind: str, project_id: str, count: int = 1) -> None:
+        """May the project have so many more objects of that kind? Raises what the quotas raise; without
+        authentication nobody asks, as in Octavia."""
+        check = self.extra.get("check_quota")
+        if check is not None and self.caller.enforced:
+            check(self.controller, kind, project_id, count)
 
     def check_admin(self) -> None:
         if not (self.caller.admin and self.caller.writes):
