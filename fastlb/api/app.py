@@ -133,7 +133,7 @@ class _Frame:
                     raise faults.routing(405, headers={"Allow": ", ".join(sorted(methods))})
                 _check_media(request)
                 # Before the body: who may not ask shall not make us read megabytes.
-                caller = NOBODY if route.public else await run_in_threadpool(self._identify, request.headers)
+                caller = NOBODY if route.public else await run_in_threadpool(self._identify, _fields(request))
                 raw = await self._body(request)
                 call = Call(
                     controller=self._controller,
@@ -185,6 +185,11 @@ def _methods(
             await app(scope, receive, send)
 
     return Endpoint()
+
+
+def _fields(request: Request) -> dict[str, str]:
+    """The header fields, with method and path as HTTP/2 has them among these; no client can send such names."""
+    return {**request.headers, ":method": request.method, ":path": str(request.scope["asked_path"])}
 
 
 def _check_media(request: Request) -> None:

@@ -30,6 +30,16 @@ class Forbidden(FastLBError):
         super().__init__("Policy does not allow this request to be performed.")
 
 
+class Unauthorized(FastLBError):
+    """Nobody knows who the caller is. uri: where it could authenticate."""
+
+    status = 401
+
+    def __init__(self, uri: str) -> None:
+        super().__init__("The request you have made requires authentication.")
+        self.uri = uri
+
+
 class RouteError(FastLBError):
     """An answer of the routing layer, which has a form of its own: code, title, description."""
 

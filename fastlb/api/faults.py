@@ -3,7 +3,7 @@
 
 import logging
 
-from fastlb.api.call import Answer, RouteError
+from fastlb.api.call import Answer, RouteError, Unauthorized
 from fastlb.errors import FastLBError
 
 log = logging.getLogger("fastlb.api")
@@ -24,6 +24,10 @@ def of(error: Exception) -> Answer:
     if isinstance(error, RouteError):
         body = {"code": error.status, "title": error.title, "description": error.description}
         return Answer(error.status, body, error.headers)
+    if isinstance(error, Unauthorized):
+        # As keystonemiddleware words it: that is what stands before Octavia and answers there.
+        words = {"code": 401, "title": TITLES[401], "message": str(error)}
+        return Answer(401, {"error": words}, {"WWW-Authenticate": f'Keystone uri="{error.uri}"'})
     if isinstance(error, FastLBError):
         return fault(error.status, error.fault)
     log.error("a request ended in an error that nobody foresaw", exc_info=error)

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import pathlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple, Self, cast
 
 import msgspec
@@ -97,6 +98,13 @@ def names(field: str, value: Any, coerce: bool) -> tuple[str, ...]:
     return tuple(word.lower() for word in kinds.each(kinds.text(255, 1), "names")(field, value, coerce))
 
 
+def options(field: str, value: Any, coerce: bool) -> Mapping[str, Any]:
+    """A table whose keys are somebody else's: names to plain values."""
+    if not isinstance(value, Mapping) or any(isinstance(one, (Mapping, list)) for one in value.values()):
+        raise ConfigError(field, "…", "must be a table of names and plain values")
+    return MappingProxyType(dict(value))
+
+
 def table(kind: type[Record]) -> Check:
     """A table of the file whose keys are the fields of `kind`."""
 
@@ -159,6 +167,9 @@ class Settings(Record, frozen=True, kw_only=True):
     """Of a Unix socket: who may write to it may use the API."""
     allowed_hosts: Annotated[tuple[str, ...], Rule(names)] = ()
     """Names by which clients reach an API without authentication, beside localhost and addresses."""
+    keystone: Annotated[Mapping[str, Any], Rule(options)] = MappingProxyType({})
+    """How Keystone is asked: keystonemiddleware's options, of which auth_url, username, password, project_name,
+    user_domain_name and project_domain_name are the usual ones."""
     tls: Annotated[Tls | None, Rule(table(Tls), null=None)] = None
     quotas: Annotated[QuotaDefaults, Rule(table(QuotaDefaults))] = QuotaDefaults()
     limits: Annotated[Limits, Rule(table(Limits))] = Limits()
@@ -189,6 +200,12 @@ class Settings(Record, frozen=True, kw_only=True):
                     "can be reached by others and needs TLS: give tls.certificate and tls.key, or insecure_bind "
                     "where something else keeps tokens from being read on the way",
                 )
+        if (self.authentication == "keystone") != bool(self.keystone):
+            raise ConfigError(
+                "keystone",
+                "…",
+                "must be given, with auth_url and credentials, where auth is keystone, and only there",
+            )
         if self.bind.path and self.tls is not None:
             raise ConfigError("tls", "…", "must be left out where bind is a Unix socket")
         return self

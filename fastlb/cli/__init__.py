@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": "Say what would become of a request, and why: policies, pool, members, what a member would be sent.",
     "run": "Serve what a configuration file describes, in the foreground, until SIGTERM; SIGHUP reads it again.",
     "serve": "Serve Octavia's API: the load balancers that clients make there are kept, and forward, until SIGTERM.",
+    "token": "Give out tokens for the API of `fastlb serve`, list them, revoke them.",
 }
 
 

@@ -8,7 +8,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fastlb.api import clouds, settings
+from fastlb.api import access, clouds, settings
+from fastlb.api.access import Identify
 from fastlb.api.certificate import Certificate
 from fastlb.api.settings import Settings
 from fastlb.cli.notify import notify
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
             print(clouds.yaml(chosen), end="", flush=True)
             return 0
         certificate = None if chosen.tls is None else Certificate(chosen.tls.certificate, chosen.tls.key)
+        identify = identity(chosen)
     except (ConfigError, ConfigFileError) as error:
         print(f"fastlb: {error}", file=sys.stderr)
         return 2
@@ -97,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     start_logging(chosen.log_level)
     with held_back(signal.SIGHUP), contextlib.ExitStack() as stack:
         with held_back(*ENDS):
-            server = start(chosen, certificate, stack)
+            server = start(chosen, identify, certificate, stack)
             print(f"ready {server.url}", flush=True)
             notify(f"READY=1\nSTATUS=Serving {server.url}")
             number = wait(certificate)
@@ -125,6 +127,25 @@ def summary(chosen: Settings) -> str:
     return f"{chosen.bind}, authentication {chosen.authentication}, state in {chosen.state_folder}"
 
 
+def identity(chosen: Settings) -> Identify:
+    """How callers are told apart."""
+    if chosen.authentication == "none":
+        # Whoever may write to a Unix socket is no browser, and puts into Host what it likes.
+        return access.from_programs(access.anyone, hosts=None if chosen.bind.path else chosen.allowed_hosts)
+    if chosen.authentication == "keystone":
+        from fastlb.api.keystone_access import by_keystone
+
+        return access.from_programs(by_keystone(chosen.keystone))
+    from fastlb.api.tokens import Tokens
+
+    tokens = Tokens(chosen.tokens_file)
+    if not tokens.all():
+        print(
+            f"fastlb: {tokens.path}: no tokens yet; `fastlb token create --help`", file=sys.stderr, flush=True
+        )
+    return access.from_programs(access.by_token(tokens, scheme="https" if chosen.tls else "http"))
+
+
 def check_installed() -> None:
     """Raises FastLBError when the extra is missing, with the command that installs it."""
     try:
@@ -146,10 +167,11 @@ def start_logging(level: str) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-def start(chosen: Settings, certificate: Certificate | None, stack: contextlib.ExitStack) -> "Server":
+def start(
+    chosen: Settings, identify: Identify, certificate: Certificate | None, stack: contextlib.ExitStack
+) -> "Server":
     """The API over its controller, engine and store. The stack ends them in turn: the API, that no more changes come;
     the load balancers, whose sessions may finish; the store."""
-    from fastlb.api import access
     from fastlb.api.server import Server
     from fastlb.controller import Controller
     from fastlb.engine import Engine
@@ -166,7 +188,7 @@ def start(chosen: Settings, certificate: Certificate | None, stack: contextlib.E
         path=chosen.bind.path,
         socket_mode=int(chosen.socket_mode, 8),
         certificate=certificate,
-        identify=access.anyone,
+        identify=identify,
         body_limit=chosen.limits.body_bytes,
     )
     stack.callback(server.stop)
