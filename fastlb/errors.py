@@ -60,14 +60,10 @@ class ConfigError(FastLBError, ValueError):
 class MissingField(ConfigError):
     """A mandatory field was not given."""
 
-    def __init__(self, field: str) -> None:
+    def __init__(self, field: str, *, fault: str | None = None) -> None:
         name = field.rpartition(".")[2]
-        super().__init__(
-            field,
-            None,
-            "must be given",
-            fault=f"Invalid input for field/attribute {name}. Value: 'None'. Mandatory field missing.",
-        )
+        missing = f"Invalid input for field/attribute {name}. Value: 'None'. Mandatory field missing."
+        super().__init__(field, None, "must be given", fault=fault or missing)
         # Pickle and copy rebuild an exception from its args.
         self.args = (field,)
 

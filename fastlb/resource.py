@@ -98,7 +98,8 @@ class Resource(Generic[S_co]):
         "The operator's wish: False takes it out of service. None counts as False."
     )
     tags = Field[tuple[str, ...], Iterable[str]](
-        "Words of the operator's own, each up to 255 characters. An assigned list replaces all; None changes nothing."
+        "Words of the operator's own, each up to 255 characters. An assigned list replaces all; None changes nothing, "
+        "and clears those of L7 policies and rules, as in Octavia."
     )
 
     def __init__(self, spec: S_co, balancer: "LoadBalancer", identity: Identity | None = None) -> None:

@@ -60,8 +60,9 @@ def update(call: Call) -> Answer:
     changes = bodies.changed(call, ROOT, HealthMonitorSpec, argument=ARGUMENT)
     monitor = _asked(call)
     with change(call, monitor, below=monitor.pool):
+        was = monitor.operating_status
         monitor._update(changes, coerce=True)
-        return Answer(200, {ROOT: views.updated(monitor)})
+        return Answer(200, {ROOT: views.updated(monitor, was)})
 
 
 def delete(call: Call) -> Answer:

@@ -60,8 +60,9 @@ def update(call: Call) -> Answer:
     changes = bodies.changed(call, ROOT, L7PolicySpec)
     policy = _asked(call)
     with change(call, policy):
+        was = policy.operating_status
         policy._update(changes, coerce=True)
-        return Answer(200, {ROOT: views.updated(policy)})
+        return Answer(200, {ROOT: views.updated(policy, was)})
 
 
 def delete(call: Call) -> Answer:

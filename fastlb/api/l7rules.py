@@ -62,8 +62,9 @@ def update(call: Call) -> Answer:
     changes = bodies.changed(call, ROOT, L7RuleSpec, argument=UPDATE_ARGUMENT)
     rule = _asked(call, policy)
     with change(call, rule, below=policy):
+        was = rule.operating_status
         rule._update(changes, coerce=True)
-        return Answer(200, {ROOT: views.updated(rule)})
+        return Answer(200, {ROOT: views.updated(rule, was)})
 
 
 def delete(call: Call) -> Answer:

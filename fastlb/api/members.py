@@ -68,8 +68,9 @@ def update(call: Call) -> Answer:
     changes = bodies.changed(call, "member", MemberSpec)
     member = _asked(call, pool)
     with change(call, member, below=pool):
+        was = member.operating_status
         member._update(changes, coerce=True)
-        return Answer(200, {"member": views.updated(member)})
+        return Answer(200, {"member": views.updated(member, was)})
 
 
 def delete(call: Call) -> Answer:

@@ -11,7 +11,7 @@ from fastlb.pool import Pool
 from fastlb.resource import Resource
 from fastlb.schema.field import Record, plain, rules
 from fastlb.stats import Stats
-from fastlb.types import ProvisioningStatus
+from fastlb.types import OperatingStatus, ProvisioningStatus
 
 
 def body(resource: Resource[Any]) -> dict[str, Any]:
@@ -33,9 +33,10 @@ def created(resource: Resource[Any]) -> dict[str, Any]:
     }
 
 
-def updated(resource: Resource[Any]) -> dict[str, Any]:
-    """The same as Octavia answers its PUT: the change is under way."""
-    return _pending(resource, ProvisioningStatus.PENDING_UPDATE)
+def updated(resource: Resource[Any], was: OperatingStatus | None = None) -> dict[str, Any]:
+    """The same as Octavia answers its PUT: the change is under way, and what is observed (`was`) is from before it."""
+    shown = _pending(resource, ProvisioningStatus.PENDING_UPDATE)
+    return shown if was is None else shown | {"operating_status": str(was)}
 
 
 def _pending(resource: Resource[Any], status: ProvisioningStatus) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class Rule(NamedTuple):
     """What null stands for at creation: a value, or REFUSED."""
     reset: Any = Null.SAME
     """What null stands for in an update: a value, REFUSED, KEEPS, or SAME as at creation."""
+    null_fault: str = ""
+    """What Octavia says to a null that is refused, where it has words of its own for it."""
     live: bool = True
     """May be updated."""
     merge: Callable[[Any, Any], Any] | None = None
@@ -102,8 +104,10 @@ def create(kind: type[S], values: Mapping[str, Any], *, coerce: bool = False, pa
             if value is None:
                 if rule.null is Null.REFUSED:
                     if name in required(kind):
-                        raise MissingField(name)
-                    kinds.refuse(name, None, "must not be null; leave it out", "Value must not be null")
+                        raise MissingField(name, fault=_null_fault(name, rule))
+                    raise ConfigError(
+                        name, None, "must not be null; leave it out", fault=_null_fault(name, rule)
+                    )
                 fields[name] = rule.null
                 continue
             value = rule.check(name, value, coerce)
@@ -114,6 +118,10 @@ def create(kind: type[S], values: Mapping[str, Any], *, coerce: bool = False, pa
         return kind(**fields).settled(None, values)
     except ConfigError as error:
         raise error.within(path) if path else error from None
+
+
+def _null_fault(name: str, rule: Rule) -> str:
+    return rule.null_fault or f"None is not a valid option for {name}"
 
 
 def update(spec: S, changes: Mapping[str, Any], *, coerce: bool = False, path: str = "") -> S:
@@ -135,7 +143,9 @@ def update(spec: S, changes: Mapping[str, Any], *, coerce: bool = False, path: s
             if value is None:
                 reset = rule.null if rule.reset is Null.SAME else rule.reset
                 if reset is Null.REFUSED:
-                    kinds.refuse(name, None, "must not be null: it has no default", "Value must not be null")
+                    raise ConfigError(
+                        name, None, "must not be null: it has no default", fault=_null_fault(name, rule)
+                    )
                 if reset is not Null.KEEPS:
                     fields[name] = reset
                 continue

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A health monitor's fields, and which of them belong to its type."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -43,17 +42,13 @@ def _seconds(field: str, value: Any, coerce: bool) -> float:
 
 def _url_path(field: str, value: Any, coerce: bool) -> str:
     path: str = _path_text(field, value, coerce)
-    fault = f"Validation failure: {path} is not a valid URL path"
+    words = "Value must be a valid URL Path string"
     # It is written into a request line: what would end or split that line must not come through.
     if not all("!" <= character <= "~" for character in path):
-        raise ConfigError(
-            field, value, "must be printable ASCII without spaces (percent-encode the rest)", fault=fault
-        )
+        kinds.refuse(field, value, "must be printable ASCII without spaces (percent-encode the rest)", words)
     # What starts with one slash can have neither scheme nor host.
     if not path.startswith("/") or path.startswith("//"):
-        raise ConfigError(
-            field, value, "must be a path that starts with one '/', without scheme and host", fault=fault
-        )
+        kinds.refuse(field, value, "must be a path that starts with one '/', without scheme and host", words)
     return path
 
 
@@ -61,7 +56,7 @@ def _expected_codes(field: str, value: Any, coerce: bool) -> str:
     codes: str = _codes_text(field, value, coerce)
     allowed = "must be a code (200), a list (200,202) or a range (200-204)"
     if not _CODES.fullmatch(codes):
-        kinds.refuse(field, value, allowed, "Value should be a code, a list of codes or a range")
+        kinds.refuse(field, value, allowed, f"Value should match the pattern {_CODES.pattern}")
     first, _, last = codes.partition("-")
     if last and int(first) > int(last):
         raise ConfigError(field, value, "must be a range whose first code is not above its last")
@@ -89,15 +84,14 @@ def _http_version(field: str, value: Any, coerce: bool) -> float:
 
 def _domain_name(field: str, value: Any, coerce: bool) -> str:
     name: str = _domain_text(field, value, coerce)
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        labels = name.rstrip(".").split(".")
-        if not _DOMAIN.fullmatch(name) or any(len(label) > 63 for label in labels):
-            refusal = "must be a host name or an IP address, without port"
-            raise ConfigError(
-                field, value, refusal, fault=f"Validation failure: domain_name {name} is not valid"
-            ) from None
+    if not _DOMAIN.fullmatch(name) or any(len(label) > 63 for label in name.rstrip(".").split(".")):
+        # An IPv6 address cannot stand in a Host header as it is.
+        kinds.refuse(
+            field,
+            value,
+            "must be a host name or an IPv4 address, without port",
+            f"Value should match the pattern {_DOMAIN.pattern}",
+        )
     return name
 
 
@@ -116,10 +110,20 @@ class HealthMonitorSpec(Spec, frozen=True, kw_only=True):
     def settled(self, before: Self | None, changes: Mapping[str, Any]) -> Self:
         if self.type is MonitorType.UDP_CONNECT and self.delay < UDP_CONNECT_MIN_DELAY_S:
             raise ConfigError(
-                "delay", self.delay, f"must be {UDP_CONNECT_MIN_DELAY_S} or more for UDP-CONNECT"
+                "delay",
+                self.delay,
+                f"must be {UDP_CONNECT_MIN_DELAY_S} or more for UDP-CONNECT",
+                fault=f"Validation failure: The request delay value {self.delay} should be larger than "
+                f"{UDP_CONNECT_MIN_DELAY_S} for UDP-CONNECT health monitor type.",
             )
         if self.domain_name is not None and (self.http_version or 1.0) < 1.1:
-            raise ConfigError("domain_name", self.domain_name, "needs http_version 1.1")
+            fault = "Validation failure: 'http_version' must be specified when 'domain_name' is provided."
+            if self.http_version is not None:
+                fault = (
+                    f"http_version {self.http_version} is not a valid option for health monitors HTTP 1.1 domain "
+                    "name health check"
+                )
+            raise ConfigError("domain_name", self.domain_name, "needs http_version 1.1", fault=fault)
         if self.type in HTTP_TYPES:
             missing = {name: value for name, value in HTTP_DEFAULTS.items() if getattr(self, name) is None}
             return replace(self, **missing) if missing else self

@@ -67,7 +67,7 @@ def boolean(field: str, value: Any, coerce: bool) -> bool:
             return True
         if word in FALSE:
             return False
-    refuse(field, value, "must be True or False", "Value not an unambiguous boolean")
+    refuse(field, value, "must be True or False", f"Value not an unambiguous boolean: {value}")
 
 
 def seconds(field: str, value: Any, coerce: bool) -> float:
@@ -96,7 +96,7 @@ def text(maximum: int, minimum: int = 0) -> Check:
 
     def check(field: str, value: Any, coerce: bool) -> str:
         if not isinstance(value, str):
-            refuse(field, value, "must be a string", "Wrong type. Expected '<type 'str'>'")
+            refuse(field, value, "must be a string", "Value should be string")
         if len(value) > maximum:
             refuse(
                 field,
@@ -176,7 +176,7 @@ def ip_address(field: str, value: Any, coerce: bool) -> str:
 def items(field: str, value: Any, of: str) -> list[Any]:
     """The elements of a list-like value; a string is not one."""
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        refuse(field, value, f"must be a list of {of}", "Value must be an array")
+        refuse(field, value, f"must be a list of {of}", f"Value not a valid list: {value!s}")
     return list(value)
 
 

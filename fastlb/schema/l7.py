@@ -79,12 +79,17 @@ def _code(field: str, value: Any, coerce: bool) -> int:
 
 class L7PolicySpec(Spec, frozen=True, kw_only=True):
     BESIDE = ("redirect_pool", "rules")
-    action: Annotated[L7PolicyAction, Rule(kinds.choice(L7PolicyAction))]
+    action: Annotated[
+        L7PolicyAction,
+        Rule(kinds.choice(L7PolicyAction), null_fault="Invalid L7 Policy action specified: None"),
+    ]
     description: Annotated[str, Rule(kinds.text(255), null="")] = ""
     redirect_pool_id: Annotated[str | None, Rule(kinds.uuid, null=None)] = None
     redirect_url: Annotated[str | None, Rule(_url, null=None)] = None
     redirect_prefix: Annotated[str | None, Rule(_url, null=None)] = None
     redirect_http_code: Annotated[int | None, Rule(_code, null=None)] = None
+    # Unlike those of other objects a null clears them, in policies as in rules.
+    tags: Annotated[tuple[str, ...], Rule(kinds.tags, null=())] = ()
     # Where it is asked to stand; where it does stand is the listener's knowledge.
     position: Annotated[int | None, Rule(kinds.integer(1, 2_147_483_647), null=None, reset=Null.KEEPS)] = None
 
@@ -121,8 +126,7 @@ class L7PolicySpec(Spec, frozen=True, kw_only=True):
         target = _TARGETS.get(self.action)
         if target is not None and getattr(self, target) is None:
             _refuse_target(target, self.action)
-        # A code means nothing beside a pool; Octavia's own creation drops it, and so does every way here.
-        return replace(self, redirect_http_code=None) if self.action is _A.REDIRECT_TO_POOL else self
+        return self
 
     def _directed(self, before: Self | None, asked: set[str]) -> Self:
         """What comes of an action and targets that are asked for. A URL wins over a prefix and takes the action along,
@@ -209,6 +213,9 @@ _key = kinds.pattern(255, "must be one line", _LINE)
 _value_line = kinds.pattern(255, "must be one line", _LINE)
 
 
+_NO_RULE = "Error parsing L7Rule: Invalid L7 Rule: "
+
+
 def _refuse_rule(field: str, value: Any, allowed: str, words: str) -> NoReturn:
     raise ConfigError(field, value, allowed, fault=f"Error parsing L7Rule: {words}")
 
@@ -225,13 +232,16 @@ def _value(field: str, value: Any, coerce: bool) -> str:
 
 
 class L7RuleSpec(Record, frozen=True, kw_only=True):
-    type: Annotated[L7RuleType, Rule(kinds.choice(L7RuleType))]
-    compare_type: Annotated[L7CompareType, Rule(kinds.choice(L7CompareType))]
-    value: Annotated[str, Rule(_value)]
+    type: Annotated[L7RuleType, Rule(kinds.choice(L7RuleType), null_fault=_NO_RULE + "invalid rule type")]
+    compare_type: Annotated[
+        L7CompareType,
+        Rule(kinds.choice(L7CompareType), null_fault=_NO_RULE + "invalid comparison type for rule type"),
+    ]
+    value: Annotated[str, Rule(_value, null_fault=_NO_RULE + "L7 rule type requires a value")]
     key: Annotated[str | None, Rule(_key, null=None)] = None
     invert: Annotated[bool, Rule(kinds.boolean, null=False)] = False
     admin_state_up: Annotated[bool, Rule(kinds.boolean, null=False)] = True
-    tags: Annotated[tuple[str, ...], Rule(kinds.tags, null=(), reset=Null.KEEPS)] = ()
+    tags: Annotated[tuple[str, ...], Rule(kinds.tags, null=())] = ()
 
     @property
     def comparand(self) -> str:

@@ -19,7 +19,7 @@ def member_address(field: str, value: Any, coerce: bool) -> str:
             field,
             value,
             "must not be the metadata service's address",
-            fault=f"Member IP address {address} is on the reserved list",
+            fault=f"{address} is not a valid option for member address",
         )
     return address
 
@@ -31,7 +31,7 @@ def no_sriov(field: str, value: Any, coerce: bool) -> bool:
             field,
             value,
             "must be False: no flavor here has the capability allow_member_sriov",
-            fault="Validation failure: the flavor does not allow member SR-IOV",
+            fault="The load balancer flavor does not allow SR-IOV member ports.",
         )
     return wanted
 

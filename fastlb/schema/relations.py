@@ -23,7 +23,7 @@ POOLS_OF_LISTENER: dict[Protocol, tuple[Protocol, ...]] = {
 
 _M = MonitorType
 _STREAM_MONITORS = (_M.HTTP, _M.HTTPS, _M.PING, _M.TCP, _M.TLS_HELLO)
-_DATAGRAM_MONITORS = (_M.HTTP, _M.TCP, _M.UDP_CONNECT, _M.SCTP)
+_DATAGRAM_MONITORS = (_M.UDP_CONNECT, _M.SCTP, _M.TCP, _M.HTTP)
 
 
 def check_pool_on_listener(listener: Protocol, pool: Protocol, *, field: str = "default_pool_id") -> None:
@@ -62,12 +62,17 @@ def check_policy_on_listener(listener: Protocol, path: str = "") -> None:
 def check_monitor_on_pool(pool: Protocol, monitor: MonitorType) -> None:
     allowed = _DATAGRAM_MONITORS if pool in DATAGRAM else _STREAM_MONITORS
     if monitor not in allowed:
+        fault = f"The {monitor} type is only supported for pools of type {'/'.join(DATAGRAM)}."
+        if pool in DATAGRAM:
+            fault = (
+                f"The associated pool protocol is {pool}, so only a {'/'.join(allowed)} health monitor is "
+                "supported."
+            )
         raise ConfigError(
             "type",
             monitor,
             f"must be one of {', '.join(allowed)} on a {pool} pool",
-            fault=f"Validation failure: The health monitor type '{monitor}' is invalid while the pool protocol "
-            f"is '{pool}'.",
+            fault=f"Validation failure: {fault}",
         )
 
 

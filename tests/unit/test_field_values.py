@@ -419,12 +419,14 @@ def test_a_field_refuses_and_says_field_value_and_range(kind, field, value, mess
     assert str(caught.value).startswith(field)
 
 
-@pytest.mark.parametrize("name", ["example.com", "a", "_a.c", "x.y.", "10.0.0.1", "::1", "a-b.c", "1.2"])
+@pytest.mark.parametrize("name", ["example.com", "a", "_a.c", "x.y.", "10.0.0.1", "a-b.c", "1.2"])
 def test_a_domain_name_is_a_host_name_or_an_address(name):
     assert make(HealthMonitorSpec, http_version=1.1, domain_name=name).domain_name == name
 
 
-@pytest.mark.parametrize("name", ["", "a_b.c", "a b", "a:80", "-a", "a-", "a..b", "x" * 64, "a\r\nb", "é.de"])
+@pytest.mark.parametrize(
+    "name", ["", "a_b.c", "a b", "a:80", "-a", "a-", "a..b", "x" * 64, "a\r\nb", "é.de", "::1"]
+)
 def test_what_is_not_a_host_name_is_no_domain_name(name):
     with pytest.raises(ConfigError, match=r"^domain_name="):
         make(HealthMonitorSpec, http_version=1.1, domain_name=name)
@@ -608,8 +610,8 @@ REFUSED_AT_THE_DOOR = [
     (MemberSpec, "weight", "300", "Value should be lower or equal to 256"),
     (MemberSpec, "backup", "xx", "Value not an unambiguous boolean"),
     (MemberSpec, "backup", 2, "Value not an unambiguous boolean"),
-    (MemberSpec, "name", 7, "Wrong type"),
-    (MemberSpec, "name", True, "Wrong type"),
+    (MemberSpec, "name", 7, "Value should be string"),
+    (MemberSpec, "name", True, "Value should be string"),
     (
         ListenerSpec,
         "protocol",
