@@ -49,7 +49,8 @@ class CorePool:
         self, members: list[tuple[str, int, int, bool, bool, str | None, int | None, bytes, int]]
     ) -> list[CoreMember]:
         """(address, port, weight, backup, admin_up, monitor_address, monitor_port, uuid (16 bytes), max_connections (0:
-        no limit)) each; one publication."""
+        no limit)) each; one publication. The address may be `@name`, too: a Unix socket in the abstract namespace, of
+        25 bytes at the most; the port then is ignored."""
     def remove_members(self, members: list[CoreMember]) -> None:
         """No new work for them; sessions under way finish."""
     def configure(self, conf: dict[str, Any]) -> None:

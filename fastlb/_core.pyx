@@ -54,7 +54,7 @@ from fastlb.core.roster cimport (
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_init, snapshots_pending, snapshots_t
 from fastlb.core.sticky cimport sticky_figures, sticky_figures_t, sticky_t
 from fastlb.core.sys.epoll cimport close
-from fastlb.core.sys.socket cimport AF_INET, AF_INET6, htons, inet_pton, sockaddr_in
+from fastlb.core.sys.socket cimport AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in
 from fastlb.core.worker cimport worker_t
 import os
 from _thread import allocate_lock

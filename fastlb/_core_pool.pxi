@@ -1,6 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 # Pools and members, and how they are probed. A piece of _core.pyx, which includes it.
 
+cdef enum:
+    ABSTRACT_NAME = 25                   # bytes of a name that an address_t has room for
+
+
+cdef int _read_member_address(address_t *into, str text, int port) except -1:
+    """A literal address; or `@name`, a Unix socket in the abstract namespace, as ss and /proc/net/unix write it."""
+    cdef bytes raw
+    if not text.startswith("@"):
+        return _read_address(into, text, port)
+    raw = text[1:].encode("ascii")
+    if not 1 <= len(raw) <= ABSTRACT_NAME:
+        raise ValueError(f"{text!r}: the name must have 1..{ABSTRACT_NAME} bytes")
+    memset(into, 0, sizeof(address_t))
+    into.ip.sin6_family = AF_UNIX
+    # A family of two bytes, a zero, the name without an end.
+    memcpy(<char *>&into.ip + 3, <const char *>raw, len(raw))
+    into.length = 3 + <uint32_t>len(raw)
+    return 0
+
+
 # The collector must not empty these three before they are freed: they are freed by way of their core.
 @cython.no_gc_clear
 cdef class CoreMember:
@@ -31,7 +51,7 @@ cdef class CoreMember:
             free(m)
             raise MemoryError()
         try:
-            _read_address(&m.address, address, port)
+            _read_member_address(&m.address, address, port)
         except ValueError:
             free(m)
             raise
@@ -351,11 +371,23 @@ cdef class CorePool:
                 pool_refresh(pool)
 
     def stats(self):
-        cdef dict total = dict.fromkeys((*_MEMBER_FIGURES, "ejections"), 0)
+        cdef CoreMember one
+        cdef counter_t *figures
+        cdef int64_t totals[64]
+        cdef int64_t ejections = 0
+        cdef uint32_t i, shard
+        cdef uint32_t n = <uint32_t>len(_MEMBER_FIGURES)
+        cdef dict found
+        memset(totals, 0, sizeof(totals))
         for one in self.members:
-            for figure, value in one.stats().items():
-                total[figure] += value
-        return total
+            for shard in range(one.member.workers):
+                figures = &one.member.shards[shard].active
+                for i in range(n):
+                    totals[i] += counter_get(figures + i)
+            ejections += counter_get(&one.member.ejections)
+        found = {_MEMBER_FIGURES[i]: totals[i] for i in range(n)}
+        found["ejections"] = ejections
+        return found
 
     def waits(self):
         cdef dict found = _figures(

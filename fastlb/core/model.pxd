@@ -44,7 +44,7 @@ cdef enum:                               # listener_conf_t.insert, bits
     INSERT_FORWARDED_PORT = 2
     INSERT_FORWARDED_PROTO = 4
 
-cdef struct address_t:                   # an IPv4 or IPv6 address and port; sockaddr_in lies in the same bytes
+cdef struct address_t:                   # an IPv4 or IPv6 address and port; sockaddr_in, or a member's sockaddr_un, lies in the same bytes
     sockaddr_in6 ip
     socklen_t length
 

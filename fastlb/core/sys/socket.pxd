@@ -20,7 +20,7 @@ cdef extern from "<sys/socket.h>" nogil:
         void *msg_control
         size_t msg_controllen
         int msg_flags
-    int AF_INET, AF_INET6, AF_UNSPEC
+    int AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC
     int SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_NONBLOCK, SOCK_CLOEXEC
     int SOL_SOCKET, SO_REUSEADDR, SO_REUSEPORT, SO_ERROR, SO_LINGER, SO_RCVBUF, SO_SNDBUF, SO_KEEPALIVE
     int SO_INCOMING_CPU, SO_ZEROCOPY, SO_RCVLOWAT
