@@ -40,12 +40,23 @@ from fastlb.types import (
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
     from fastlb.explain import Explanation, Headers
+    from fastlb.metrics.exposition import Exposition
 
 
 class Listener(NamedResource[ListenerSpec]):
     """A port of the load balancer's addresses, and where what arrives there goes. Made by `create_listener`."""
 
-    __slots__ = ("_core", "_failure", "_open_port", "_past", "_policies", "_program", "_retired", "_rows")
+    __slots__ = (
+        "_core",
+        "_exposition",
+        "_failure",
+        "_open_port",
+        "_past",
+        "_policies",
+        "_program",
+        "_retired",
+        "_rows",
+    )
 
     LABEL = "Listener"
     KIND = "listener"
@@ -123,6 +134,8 @@ class Listener(NamedResource[ListenerSpec]):
     ) -> None:
         super().__init__(spec, balancer, identity)
         self._core: _core.CoreListener | None = None
+        # What an open PROMETHEUS listener forwards to.
+        self._exposition: Exposition | None = None
         # The port that 0 became, kept while the load balancer is started.
         self._open_port = 0
         # Why its port could not be bound; empty: it could, or nobody tried.
@@ -573,17 +586,18 @@ class Listener(NamedResource[ListenerSpec]):
     def _bind(self, spec: ListenerSpec) -> None:
         balancer = self._balancer
         port = self._open_port or spec.protocol_port
-        listener = _core.CoreListener(
-            balancer._core_in_use(), spec.protocol is Protocol.HTTP, list(balancer.vips), port
-        )
+        listener = _core.CoreListener(balancer._core_in_use(), spec.http, list(balancer.vips), port)
         if self._program is None:
             self._program = self._compile(self._rows)
-        self._configure(listener, spec, self._program)
         try:
+            if spec.protocol is Protocol.PROMETHEUS:
+                self._expose()
+            self._configure(listener, spec, self._program)
             self._open_port = listener.open(balancer._freebind)
         except OSError as error:
             # The traceback keeps this frame, and the frame would keep the core and its descriptors.
             del listener
+            self._hide()
             # The core names the address as `127.0.0.1:80` or `[::1]:80`.
             address = str(error.filename or "").rpartition(":")[0].strip("[]") or balancer.vips[0]
             raise BindError(error.errno or 0, error.strerror or str(error), address, port) from error
@@ -593,9 +607,22 @@ class Listener(NamedResource[ListenerSpec]):
         self, listener: _core.CoreListener, spec: ListenerSpec, program: _core.CorePolicies | None
     ) -> None:
         pool = None if spec.default_pool_id is None else self._balancer._pools[spec.default_pool_id]._core
+        if self._exposition is not None:
+            pool = self._exposition.pool
         listener.configure(
             pool, program, spec.numbers, list(spec.allowed_cidrs or ()), list(spec.inserted_headers)
         )
+
+    def _expose(self) -> None:
+        # Imported here: only those who want metrics pay for prometheus_client.
+        from fastlb.metrics.exposition import Exposition
+
+        self._exposition = Exposition(self._balancer)
+
+    def _hide(self) -> None:
+        exposition, self._exposition = self._exposition, None
+        if exposition is not None:
+            exposition.close()
 
     def _close(self) -> None:
         """Give the port back; connections under way finish."""
@@ -604,6 +631,7 @@ class Listener(NamedResource[ListenerSpec]):
             return
         listener.close()
         self._core = None
+        self._hide()
         # Those that were closed earlier and have no connections any more need not be asked again.
         for ended in [core for core in self._retired if not core.stats()["active"]]:
             self._retired.remove(ended)
@@ -613,6 +641,7 @@ class Listener(NamedResource[ListenerSpec]):
     def _detach(self) -> None:
         """The core lets it go: keep its counters."""
         self._close()
+        self._hide()
         for listener in self._retired:
             self._past.update(lasting(of_listener(listener), LISTENER_GAUGES))
         self._retired.clear()

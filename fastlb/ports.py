@@ -84,8 +84,9 @@ class Ports:
         objects: list[object] = [*self._ghosts]
         self._ghosts = []
         for listener in self._balancer.listeners:
-            objects += [listener._core, listener._program, *listener._retired]
-            listener._core, listener._program, listener._retired = None, None, []
+            objects += [listener._core, listener._program, listener._exposition, *listener._retired]
+            listener._core = listener._program = listener._exposition = None
+            listener._retired = []
         return objects
 
     def figures(self) -> "Counter[str]":

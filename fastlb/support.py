@@ -8,7 +8,7 @@ from fastlb.errors import NotSupported, shown
 from fastlb.schema import HealthMonitorSpec, ListenerSpec, PoolSpec
 from fastlb.types import MonitorType, Protocol
 
-LISTENERS = (Protocol.TCP, Protocol.HTTP, Protocol.HTTPS)
+LISTENERS = (Protocol.TCP, Protocol.HTTP, Protocol.HTTPS, Protocol.PROMETHEUS)
 POOLS = (Protocol.TCP, Protocol.HTTP, Protocol.HTTPS)
 MONITORS = (MonitorType.HTTP, MonitorType.TCP, MonitorType.PING)
 
@@ -22,6 +22,12 @@ def _refuse(who: str, field: str, value: object, instead: str) -> None:
 def check_listener(spec: ListenerSpec, who: str) -> None:
     if spec.protocol not in LISTENERS:
         _refuse(who, "protocol", spec.protocol, f"there are {', '.join(LISTENERS)}")
+    if spec.protocol is Protocol.PROMETHEUS:
+        # Who gave a certificate does not want his metrics in clear text.
+        if spec.default_tls_container_ref:
+            _refuse(who, "default_tls_container_ref", spec.default_tls_container_ref, "leave it out")
+        if spec.sni_container_refs:
+            _refuse(who, "sni_container_refs", list(spec.sni_container_refs), "leave it out")
 
 
 def check_pool(spec: PoolSpec, who: str) -> None:

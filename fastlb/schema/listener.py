@@ -106,6 +106,11 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
     )
 
     @property
+    def http(self) -> bool:
+        """Is what clients send read as HTTP?"""
+        return self.protocol in (Protocol.HTTP, Protocol.TERMINATED_HTTPS, Protocol.PROMETHEUS)
+
+    @property
     def limit(self) -> int:
         """The connection limit in force."""
         limit = self.connection_limit

@@ -577,7 +577,8 @@ def test_stats_of_what_never_ran_are_zero(lb, listener, pool, member):
 NOT_YET = [
     ({"protocol": "UDP"}, "protocol='UDP'"),
     ({"protocol": "SCTP"}, "protocol='SCTP'"),
-    ({"protocol": "PROMETHEUS"}, "protocol='PROMETHEUS'"),
+    ({"protocol": "PROMETHEUS", "default_tls_container_ref": "x"}, "default_tls_container_ref='x'"),
+    ({"protocol": "PROMETHEUS", "sni_container_refs": ["x"]}, "sni_container_refs=['x']"),
     ({"protocol": "TERMINATED_HTTPS", "default_tls_container_ref": "x"}, "protocol='TERMINATED_HTTPS'"),
 ]
 POOLS_NOT_YET = [
