@@ -535,7 +535,10 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
             if listener is not None:
                 relations.check_pool_on_listener(listener._spec.protocol, spec.protocol, field="protocol")
                 if listener._spec.default_pool_id is not None:
-                    raise Conflict(f"{listener._who()}: this listener already has a default pool")
+                    raise Conflict(
+                        f"{listener._who()}: this listener already has a default pool",
+                        fault="This listener already has a default pool",
+                    )
             pool = Pool(spec, self)
             if self._running():
                 support.check_pool(spec, pool._who())

@@ -406,7 +406,8 @@ class Listener(NamedResource[ListenerSpec]):
             pool = balancer._pools.get(spec.default_pool_id)
             if pool is None:
                 raise NotFound(
-                    f"default_pool_id={shown(spec.default_pool_id)}: no such pool on {balancer._who()}"
+                    f"default_pool_id={shown(spec.default_pool_id)}: no such pool on {balancer._who()}",
+                    fault=f"Pool {spec.default_pool_id} not found.",
                 )
             relations.check_pool_on_listener(spec.protocol, pool._spec.protocol)
         if balancer._running():

@@ -6,6 +6,7 @@ hold up the others.
 """
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -21,8 +22,19 @@ from starlette.routing import BaseRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fastlb.api import access, discovery, faults, healthmonitors, l7policies, l7rules, loadbalancers, members
-from fastlb.api.call import NOBODY, Answer, Call, Route, RouteError
+from fastlb.api import (
+    access,
+    discovery,
+    faults,
+    healthmonitors,
+    l7policies,
+    l7rules,
+    listeners,
+    loadbalancers,
+    members,
+    pools,
+)
+from fastlb.api.call import NOBODY, Answer, BadRequest, Call, Route, UnknownMedia
 
 if TYPE_CHECKING:
     from fastlb.controller import Controller
@@ -33,7 +45,12 @@ BODY_LIMIT = 16 << 20
 LBAAS = ("/v2/lbaas", "/v2.0/lbaas", "/v2", "/v2.0")
 OCTAVIA = ("/v2/octavia", "/v2.0/octavia")
 NEIGHBOURS = ("/v2", "/v2.0")
-RESOURCES = (loadbalancers, members, healthmonitors, l7policies, l7rules)
+RESOURCES = (loadbalancers, listeners, pools, members, healthmonitors, l7policies, l7rules)
+
+JSON = ("application/json", "text/javascript", "application/javascript")
+ACCEPTED = ("application/json", "application/*", "*/*")
+NEVER = re.compile(r"q=0(\.0*)?")
+HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 requests_log = logging.getLogger("fastlb.api.requests")
 
@@ -127,14 +144,17 @@ class _Frame:
         methods = route.methods
 
         async def endpoint(request: Request) -> Response:
+            call = None
             try:
                 handler = methods.get(request.method)
                 if handler is None:
                     raise faults.routing(405, headers={"Allow": ", ".join(sorted(methods))})
-                _check_media(request)
+                _check_accepts(request)
                 # Before the body: who may not ask shall not make us read megabytes.
                 caller = NOBODY if route.public else await run_in_threadpool(self._identify, _fields(request))
                 raw = await self._body(request)
+                if raw and request.method in ("POST", "PUT"):
+                    _check_media(request, raw)
                 call = Call(
                     controller=self._controller,
                     caller=caller,
@@ -143,14 +163,14 @@ class _Frame:
                     arguments=request.path_params,
                     query=tuple(request.query_params.multi_items()),
                     raw=raw,
-                    base_url=f"{request.url.scheme}://{request.url.netloc}",
+                    base_url=_base_url(request),
                     extra=self._extra,
                 )
                 answer = await run_in_threadpool(handler, call)
             except ClientDisconnect:
                 raise
             except Exception as error:
-                answer = faults.of(error)
+                answer = faults.of(error, call.place if call is not None else "")
             return respond(answer)
 
         return endpoint
@@ -166,7 +186,9 @@ class _Frame:
 
     async def on_http_error(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        return respond(faults.of(faults.routing(status)))
+        # So Octavia does: null where no part of it looked at the path.
+        ours = request.scope["path"].startswith(("/v2/", "/v2.0/"))
+        return respond(faults.of(faults.routing(status, "" if ours else None)))
 
     async def on_error(self, request: Request, error: Exception) -> Response:
         return respond(faults.of(error))
@@ -192,17 +214,38 @@ def _fields(request: Request) -> dict[str, str]:
     return {**request.headers, ":method": request.method, ":path": str(request.scope["asked_path"])}
 
 
-def _check_media(request: Request) -> None:
-    accept = request.headers.get("accept", "*/*")
-    if not any(
-        part.split(";")[0].strip() in ("*/*", "application/json", "application/*", "")
-        for part in accept.split(",")
-    ):
-        raise faults.routing(406)
-    if request.method in ("POST", "PUT"):
-        media = request.headers.get("content-type", "").split(";")[0].strip().lower()
-        if media and media != "application/json":
-            raise RouteError(415, "Unsupported Media Type", "Unknown mimetype: " + media)
+def _check_accepts(request: Request) -> None:
+    accept = request.headers.get("accept", "")
+    if "/" not in accept:
+        # Empty, as some clients send it, or nothing that HTTP knows.
+        return
+    for part in accept.split(","):
+        media, *parameters = (word.strip().lower() for word in part.split(";"))
+        if media in ACCEPTED and not any(NEVER.fullmatch(parameter) for parameter in parameters):
+            return
+    raise faults.routing(406, "Only content type application/json is accepted.")
+
+
+def _check_media(request: Request, raw: bytes) -> None:
+    media = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media in JSON:
+        return
+    if media in ("", "application/x-www-form-urlencoded"):
+        # What `curl -d` sends when nobody says otherwise: Octavia looks for arguments in it.
+        shown = raw[:80].decode("utf-8", "replace")
+        raise BadRequest(f'Unknown argument: "{shown}" (the body needs Content-Type: application/json)')
+    raise UnknownMedia(media)
+
+
+def _base_url(request: Request) -> str:
+    host = request.headers.get("host", "")
+    if not HOST.fullmatch(host):
+        # (path, None) on a Unix socket.
+        address, port = request.scope.get("server") or ("", None)
+        host = (
+            "localhost" if port is None else f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        )
+    return f"{request.scope['scheme']}://{host}"
 
 
 def respond(answer: Answer) -> Response:

@@ -50,9 +50,10 @@ def place(root: str, argument: str = "") -> str:
 
 
 def check_names(fields: Mapping[str, Any], allowed: Container[str], where: str) -> None:
-    for name in fields:
-        if name not in allowed:
-            raise BadRequest(f"Unknown attribute for argument {where}: {name}")
+    unknown = [name for name in fields if name not in allowed]
+    if unknown:
+        words = "Unknown attribute" if len(unknown) == 1 else "Unknown attributes"
+        raise BadRequest(f"{words} for argument {where}: {', '.join(unknown)}")
 
 
 def parent(call: Call, fields: dict[str, Any], name: str, kind: str) -> Any:
@@ -61,3 +62,12 @@ def parent(call: Call, fields: dict[str, Any], name: str, kind: str) -> Any:
         raise MissingField(name)
     value = fields.pop(name)
     return call.controller.get(kind, str(value if value is None else kinds.uuid(name, value, True)))
+
+
+def check_childless(fields: dict[str, Any], children: tuple[str, ...]) -> None:
+    """Take the names of objects below this one out of a body, where an empty value is all that may be there."""
+    for name in children:
+        if fields.pop(name, None) not in (None, [], {}):
+            raise BadRequest(
+                f"Validation failure: {name} can only be given where a load balancer is created with all that is on it"
+            )

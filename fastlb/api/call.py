@@ -15,10 +15,22 @@ if TYPE_CHECKING:
     from fastlb.controller import Controller
 
 
+NOT_JSON = "Request is not in valid JSON format"
+
+
 class BadRequest(FastLBError):
     """What the caller sent cannot be understood; the message is Octavia's."""
 
     status = 400
+
+
+class UnknownMedia(FastLBError):
+    """A body in another form than JSON."""
+
+    status = 415
+
+    def __init__(self, media: str) -> None:
+        super().__init__(f"Unknown mimetype: {media}")
 
 
 class Forbidden(FastLBError):
@@ -44,7 +56,11 @@ class RouteError(FastLBError):
     """An answer of the routing layer, which has a form of its own: code, title, description."""
 
     def __init__(
-        self, status: int, title: str, description: str = "", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        title: str,
+        description: str | None = "",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(description or title)
         self.status = status
@@ -76,7 +92,7 @@ NOBODY = Caller(project_id="", writes=False)
 """Who asks where nobody has to say who it is."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """One request, understood as far as HTTP goes."""
 
@@ -93,6 +109,8 @@ class Call:
     """`http://host:port`, as the caller addressed us."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What the application was made with: the configuration of providers, the neighbours."""
+    place: str = ""
+    """How Octavia's messages name the object that the body is about; known when the body has been read."""
 
     def one(self, name: str) -> str | None:
         """The last value of a query argument."""
@@ -117,6 +135,7 @@ class Call:
     def content(self, root: str, argument: str = "") -> Any:
         """What is under the root key of the body, whatever it is."""
         argument = argument or f"{root}_"
+        self.place = f"{argument}.{root}"
         body = parse_json(self.raw)
         if body is None or body == {}:
             raise BadRequest(f'Missing argument: "{argument}"')
@@ -167,25 +186,34 @@ class Route(NamedTuple):
     """Does everybody get an answer, without saying who it is? (Discovery, and where tokens are given out.)"""
 
 
+DEPTH = 100
+"""Objects and lists within one another; Octavia's documents have nine."""
+
+
 def parse_json(raw: bytes) -> Any:
-    """The body as JSON has it. Raises BadRequest for what is not JSON, and for numbers that JSON cannot give back."""
+    """The body as JSON has it. Raises BadRequest for what is not JSON, for what is too deep to be looked at, and for
+    numbers that JSON cannot give back."""
     if not raw.strip():
         return None
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise BadRequest("Request is not in valid JSON format") from None
-    _check_numbers(body)
+        raise BadRequest(NOT_JSON) from None
+    _check_values(body)
     return body
 
 
-def _check_numbers(value: Any) -> None:
-    stack = [value]
-    while stack:
-        one = stack.pop()
-        if isinstance(one, float) and not math.isfinite(one):
-            raise BadRequest("Request is not in valid JSON format")
-        if isinstance(one, dict):
-            stack.extend(one.values())
-        elif isinstance(one, list):
-            stack.extend(one)
+def _check_values(body: Any) -> None:
+    level, depth = [body], 0
+    while level:
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below.extend(one.values())
+            elif isinstance(one, list):
+                below.extend(one)
+            elif isinstance(one, float) and not math.isfinite(one):
+                raise BadRequest(NOT_JSON)
+        level, depth = below, depth + 1
+        if depth > DEPTH:
+            raise BadRequest(NOT_JSON)

@@ -2,9 +2,10 @@
 """Errors as Octavia's API answers them: `{"faultcode", "faultstring", "debuginfo"}`, and the routing layer's form."""
 
 import logging
+import re
 
 from fastlb.api.call import Answer, RouteError, Unauthorized
-from fastlb.errors import FastLBError
+from fastlb.errors import ConfigError, FastLBError
 
 log = logging.getLogger("fastlb.api")
 
@@ -19,8 +20,12 @@ TITLES = {
 }
 
 
-def of(error: Exception) -> Answer:
-    """The answer to a request that ended in this error."""
+UNKNOWN = "Unknown attribute for argument "
+INVALID = "Invalid input for field/attribute "
+
+
+def of(error: Exception, place: str = "") -> Answer:
+    """The answer to a request that ended in this error. place: `Call.place`."""
     if isinstance(error, RouteError):
         body = {"code": error.status, "title": error.title, "description": error.description}
         return Answer(error.status, body, error.headers)
@@ -29,9 +34,25 @@ def of(error: Exception) -> Answer:
         words = {"code": 401, "title": TITLES[401], "message": str(error)}
         return Answer(401, {"error": words}, {"WWW-Authenticate": f'Keystone uri="{error.uri}"'})
     if isinstance(error, FastLBError):
-        return fault(error.status, error.fault)
+        return fault(error.status, _within(error, place))
     log.error("a request ended in an error that nobody foresaw", exc_info=error)
     return fault(500, "An unknown exception occurred.")
+
+
+def _within(error: FastLBError, place: str) -> str:
+    """Its message, with the place in the body for the field's bare name: what Octavia says, and for objects in
+    objects which of them it is."""
+    text = error.fault
+    if not isinstance(error, ConfigError):
+        return text
+    if text.startswith(f"{UNKNOWN}<root>: "):
+        above, _, name = error.field.rpartition(".")
+        names = re.sub(r"\[\d+\]", "", above)
+        return f"{UNKNOWN}{place}{'.' if names else ''}{names}: {name}"
+    bare, given, rest = text.removeprefix(INVALID).partition(". Value: '")
+    if text.startswith(INVALID) and given and error.field.endswith(f".{bare}"):
+        return f"{INVALID}{error.field}{given}{rest}"
+    return text
 
 
 def fault(status: int, message: str) -> Answer:
@@ -39,5 +60,5 @@ def fault(status: int, message: str) -> Answer:
     return Answer(status, {"faultcode": code, "faultstring": message, "debuginfo": None})
 
 
-def routing(status: int, description: str = "", headers: dict[str, str] | None = None) -> RouteError:
+def routing(status: int, description: str | None = "", headers: dict[str, str] | None = None) -> RouteError:
     return RouteError(status, TITLES.get(status, "Error"), description, headers)

@@ -30,6 +30,11 @@ STATUSES = ("provisioning_status", "operating_status")
 
 Accessor = Callable[[Any], Any]
 
+LOAD_BALANCER: dict[str, Accessor] = {
+    name: lambda row: row.load_balancer.id for name in ("loadbalancer_id", "load_balancer_id")
+}
+"""The two names by which clients ask for what is on one load balancer."""
+
 
 @dataclass(frozen=True)
 class Listing:

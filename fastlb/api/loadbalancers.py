@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """`/loadbalancers`."""
 
-from fastlb.api import lists, views
+from typing import Any
+
+from fastlb import schema
+from fastlb.api import bodies, lists, views
 from fastlb.api.call import Answer, Call, Route
 from fastlb.balancer import LoadBalancer
+from fastlb.schema import LoadBalancerSpec, kinds
+from fastlb.schema.field import rules
+from fastlb.schema.load_balancer import VIP_REFERENCES, check_vip_reference
+
+ROOT = "loadbalancer"
+ARGUMENT = "load_balancer"
+"""Octavia's name of the body."""
 
 LISTING = lists.listing(
     "loadbalancers",
@@ -18,11 +28,19 @@ LISTING = lists.listing(
     "flavor_id",
     "availability_zone",
 )
+CHILDREN = ("listeners", "pools")
+
+_project_id = kinds.text(36)
 
 
-def _asked(call: Call, *, write: bool = False) -> LoadBalancer:
+def _asked(call: Call) -> LoadBalancer:
     balancer: LoadBalancer = call.controller.get("loadbalancer", call.arguments["loadbalancer_id"])
-    (call.check_write if write else call.check_read)(balancer.project_id)
+    return balancer
+
+
+def _read(call: Call) -> LoadBalancer:
+    balancer = _asked(call)
+    call.check_read(balancer.project_id)
     return balancer
 
 
@@ -31,40 +49,55 @@ def index(call: Call) -> Answer:
 
 
 def create(call: Call) -> Answer:
-    fields = call.document("loadbalancer")
-    project_id = fields.get("project_id") or call.caller.project_id
+    fields = call.document(ROOT, ARGUMENT)
+    bodies.check_names(fields, (*rules(LoadBalancerSpec), *bodies.PROJECT, *CHILDREN), call.place)
+    project_id = _project(call, fields)
     call.check_write(project_id)
+    if all(fields.get(name) is None for name in VIP_REFERENCES):
+        alone = {name: value for name, value in fields.items() if name not in CHILDREN}
+        check_vip_reference(schema.create(LoadBalancerSpec, alone, coerce=True))
     balancer = call.controller.create_load_balancer(fields, project_id=project_id)
-    shown = views.created(balancer)
+    shown = {"listeners": [], "pools": []} | views.created(balancer)
     shown["listeners"] = [views.tree(listener) for listener in balancer.listeners]
     shown["pools"] = [views.tree(pool) for pool in balancer.pools]
-    return Answer(201, {"loadbalancer": shown})
+    return Answer(201, {ROOT: shown})
+
+
+def _project(call: Call, fields: dict[str, Any]) -> str:
+    """Whose it shall be: taken out of the body, or the caller's."""
+    asked = [fields.pop(name, None) for name in bodies.PROJECT]
+    for project_id in asked:
+        if project_id is not None:
+            _project_id("project_id", project_id, True)
+    return next((project_id for project_id in asked if project_id), call.caller.project_id)
 
 
 def show(call: Call) -> Answer:
-    return Answer(200, {"loadbalancer": lists.some_fields(call, views.body(_asked(call)))})
+    return Answer(200, {ROOT: lists.some_fields(call, views.body(_read(call)))})
 
 
 def update(call: Call) -> Answer:
-    balancer = _asked(call, write=True)
-    changes = call.document("loadbalancer")
+    changes = bodies.changed(call, ROOT, LoadBalancerSpec, argument=ARGUMENT)
+    balancer = _asked(call)
+    call.check_write(balancer.project_id)
     with call.controller.writing(balancer, own=True):
         balancer._update(changes, coerce=True)
-    return Answer(200, {"loadbalancer": views.updated(balancer)})
+        return Answer(200, {ROOT: views.updated(balancer)})
 
 
 def delete(call: Call) -> Answer:
-    balancer = _asked(call, write=True)
+    balancer = _asked(call)
+    call.check_write(balancer.project_id)
     call.controller.delete_load_balancer(balancer, cascade=lists.boolean(call.one("cascade")))
     return Answer(204)
 
 
 def stats(call: Call) -> Answer:
-    return Answer(200, {"stats": views.stats(_asked(call).stats)})
+    return Answer(200, {"stats": views.stats(_read(call).stats)})
 
 
 def status(call: Call) -> Answer:
-    return Answer(200, _asked(call).status_tree())
+    return Answer(200, _read(call).status_tree())
 
 
 def failover(call: Call) -> Answer:

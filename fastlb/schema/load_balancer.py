@@ -13,6 +13,8 @@ from fastlb.schema.field import Rule, Spec
 PROVIDERS = ("amphora", "octavia", "fastlb")
 """Names under which clients may ask for us; `octavia` is Octavia's old alias of `amphora`."""
 
+VIP_REFERENCES = ("vip_port_id", "vip_network_id", "vip_subnet_id")
+
 DRAIN_TIMEOUT_S = 5.0
 
 

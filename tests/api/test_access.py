@@ -297,8 +297,10 @@ def test_a_page_of_another_site_changes_and_reads_nothing(open_api, fields):
 
 def test_a_form_or_text_is_no_body_for_this_api(open_api):
     text = json.dumps(balancer())
-    for media in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+    for media in ("text/plain", "multipart/form-data; boundary=x"):
         open_api.call("POST", "/loadbalancers", data=text, headers={"Content-Type": media}, expect=415)
+    for media in ("application/x-www-form-urlencoded", None):
+        open_api.call("POST", "/loadbalancers", data=text, headers={"Content-Type": media}, expect=400)
     assert open_api.get("/loadbalancers") == []
 
 
