@@ -164,10 +164,7 @@ class Pool(NamedResource[PoolSpec]):
     def stats(self) -> PoolStats:
         """Its counters now, and the sums of its members'; deleted members stay counted."""
         with self._balancer._lock:
-            parts: list[dict[str, int]] = [member._figures() for member in (*self.members, *self._ghosts)]
-            if self._core is not None:
-                parts.append(self._core.waits())
-            return PoolStats.of(total([self._past, *parts]))
+            return PoolStats.of(self._figures())
 
     @property
     def persistence_stats(self) -> PersistenceStats:
@@ -501,6 +498,13 @@ class Pool(NamedResource[PoolSpec]):
         if wanted != self._probing:
             self._core.set_monitor(wanted)
             self._probing = wanted
+
+    def _figures(self) -> Counter[str]:
+        parts: list[dict[str, int]] = [self._past, *(ghost._figures() for ghost in self._ghosts)]
+        parts += [member._past for member in self._members.values() if member._past]
+        if self._core is not None:
+            parts += [self._core.stats(), self._core.waits()]
+        return total(parts)
 
     # Statuses.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastlb.metrics.families import ListenerFacts, LoadBalancerFacts, MemberFacts, PoolFacts
-from fastlb.stats import Stats, total
+from fastlb.stats import Stats
 from fastlb.types import Protocol
 
 if TYPE_CHECKING:
@@ -125,12 +125,7 @@ def _member(member: "Member", monitored: bool, throttle: float | None) -> Member
 def _pool(pool: "Pool", members: list[tuple["Member", Any]]) -> PoolFacts:
     usable = [member._spec.backup for member, one in members if one.state == "UP" and one.weight]
     with pool._balancer._lock:
-        core = pool._core
-        parts: list[dict[str, int]] = [pool._past, *(ghost._figures() for ghost in pool._ghosts)]
-        parts += [member._past for member in pool.members if member._past]
-        if core is not None:
-            parts += [core.stats(), core.waits()]
-        figures = total(parts)
+        figures = pool._figures()
     return PoolFacts(
         http=True,
         # HAProxy's: a pool without members is not down.

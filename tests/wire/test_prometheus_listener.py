@@ -11,8 +11,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 import fastlb
+from fastlb.controller import Controller
 from fastlb.metrics import MISSING
-from fastlb.testing import Client, echo, eventually, http, request, response, say_nothing
+from fastlb.store.memory import MemoryStore
+from fastlb.testing import Client, echo, eventually, http, request, response, say_nothing, unused_port
 
 RECORDED = [
     line.split()
@@ -184,7 +186,7 @@ def test_states_are_those_of_haproxy(balance, member, expose):
         type="TCP", delay=0.05, timeout=0.5, max_retries=1, max_retries_down=1
     )
     for one in (0, 3):
-        balancer.members[one].update(monitor_port=fastlb.testing.unused_port())
+        balancer.members[one].update(monitor_port=unused_port())
         balancer.members[one].wait_for(operating_status="ERROR")
     assert states() == (["DOWN", "UP", "MAINT", "DOWN"], (0, 0), 0)
 
@@ -459,6 +461,19 @@ def test_a_scrape_under_way_is_answered_before_the_end(balance, expose):
         body = conn.read_response_body(head).body
         assert len(body) == int(head.get("Content-Length"))
         stopping.join()
+
+
+def test_a_kept_one_answers_again_after_a_restart(engine):
+    store = MemoryStore()
+    with Controller(store, engine=engine) as controller:
+        lb = controller.add(fastlb.LoadBalancer(name="kept", vip_address="127.0.0.1"))
+        listener = lb.create_listener(protocol="PROMETHEUS", protocol_port=unused_port())
+        assert Client("127.0.0.1", listener.protocol_port).get("/metrics").status == 200
+    assert alive() == []
+    with Controller(store, engine=engine) as controller:
+        (again,) = controller.find_load_balancer("kept").listeners
+        scrape = Scrape(Client("127.0.0.1", again.protocol_port).get("/metrics"))
+        assert scrape.labels("listener") == {again.id} == {listener.id}
 
 
 def test_certificates_are_refused_rather_than_left_out(balance):
