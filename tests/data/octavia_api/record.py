@@ -9,8 +9,9 @@ on chance: UUIDs, allocated addresses and times have become symbols (symbols.py)
 nothing unless Octavia or a scenario did.
 
 A recording is one JSON document, one step a line. A step that asks has `name`, `request` (method, path, body if any),
-`status`, `answer` (the body, if any), and where they are not the usual ones `headers` (of the request), `raw` (a body
-that is not JSON), `answer_headers`. A step that has `given` says what was done behind the API's back instead.
+`status`, `answer` (the body, if any) or, for a body of faultcode, faultstring and debuginfo, `fault` (the faultstring), and
+where they are not the usual ones `headers` (of the request), `raw` (a body that is not JSON), `answer_headers`. A step that
+has `given` says what was done behind the API's back instead.
 """
 
 import importlib
@@ -51,7 +52,9 @@ class Api:
     def __init__(self, octavia):
         self.octavia = octavia
         self.steps = []
-        self.symbols = symbols.Symbols({octavia_server.PROJECT: "project"} | neutron.SYMBOLS)
+        self.symbols = symbols.Symbols(
+            {octavia_server.PROJECT: "project"} | neutron.SYMBOLS | octavia.constants
+        )
         self.pending = False
 
     def ask(self, method, path, body=None, *, name, bind=None, headers=None, raw=None):
@@ -60,6 +63,7 @@ class Api:
         headers: instead of the usual ones where given, None takes one away.
         """
         path = path if path.startswith("/") else f"/v2/lbaas/{path}"
+        self.symbols.asking(f"{path} {json.dumps(body)}")
         step = {"name": name, "request": [method, path] + ([] if body is None else [body])}
         if headers is not None:
             step["headers"] = headers
@@ -79,8 +83,11 @@ class Api:
             self.symbols.bind(bind, next(iter(document.values()))["id"])
         step["status"] = status
         if document is not None:
-            asked = json.dumps(step["request"])
-            step["answer"] = self.symbols.named(document, bind or f"step{len(self.steps)}", asked)
+            answer = self._named(document, bind or f"step{len(self.steps)}", step["request"])
+            if is_usual_fault(status, answer):
+                step["fault"] = answer["faultstring"]
+            else:
+                step["answer"] = answer
         unusual = self._unusual(answer_headers, document)
         if unusual:
             step["answer_headers"] = unusual
@@ -129,6 +136,15 @@ class Api:
         repository = {"loadbalancer": "load_balancer", "healthmonitor": "health_monitor"}.get(kind, kind)
         self.octavia.worker.set_status(repository, self.symbols.meant(identity), status)
 
+    def _named(self, document, place, request):
+        asked = json.dumps(request)
+        if (
+            isinstance(document, dict) and len(document) == 1
+        ):  # the envelope of one object is no place of its own
+            ((root, value),) = document.items()
+            return {root: self.symbols.named(value, place, asked)}
+        return self.symbols.named(document, place, asked)
+
     def _unusual(self, headers, document):
         usual = {"x-openstack-request-id": True}
         if document is not None:
@@ -140,6 +156,17 @@ class Api:
         if any(step.get("name") == other["name"] for other in self.steps if "name" in other):
             raise ValueError(f"two steps are named {step['name']!r}")
         self.steps.append(step)
+
+
+def is_usual_fault(status, answer):
+    code = "Server" if status >= 500 else "Client"
+    return answer == {
+        "faultcode": code,
+        "debuginfo": None,
+        "faultstring": answer["faultstring"]
+        if isinstance(answer, dict) and "faultstring" in answer
+        else None,
+    }
 
 
 def written(document):
@@ -163,7 +190,10 @@ def main(names):
     octavia = octavia_server.Octavia()
     sys.excepthook = sys.__excepthook__  # Octavia sends it to its log
     (HERE / "recordings").mkdir(exist_ok=True)
-    (HERE / "recordings" / "neighbours.json").write_text(json.dumps(neutron.NEIGHBOURS, indent=1) + "\n")
+    constants = {name: value for value, name in octavia.constants.items()}
+    (HERE / "recordings" / "neighbours.json").write_text(
+        json.dumps(neutron.NEIGHBOURS | {"constants": constants}, indent=1) + "\n"
+    )
     known = sorted(path.stem for path in (HERE / "scenarios").glob("*.py"))
     for name in names or known:
         record(octavia, name)

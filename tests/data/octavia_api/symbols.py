@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names for what is different in each run: ids, allocated addresses, times, the server's own URL.
 
-`{lb}` is an id that a scenario named; `{lb.listeners.0.id}` one that came with it; `{lb.vip_address}` an address that
+`{lb}` is an id that a scenario named; `{lb.listeners.0}` one that came with it; `{lb.vip_address}` an address that
 nobody asked for; `{time}` a time; `{base}` the URL of the server. The text of a recording has the symbol only.
 """
 
@@ -18,6 +18,11 @@ BASE_URL = "http://octavia.test"
 class Symbols:
     def __init__(self, known):
         self.names = dict(known)  # by what they stand for
+        self.literal = set()  # ids that a scenario made up itself
+
+    def asking(self, text):
+        """A request, before its symbols are resolved: ids written out in it stay as they are."""
+        self.literal.update(UUID.findall(text))
 
     def bind(self, name, value):
         self.names[value] = name
@@ -30,15 +35,13 @@ class Symbols:
     def named(self, document, place, asked):
         """The document with symbols. place: what new ids are named after; asked: the request, for its addresses."""
         if isinstance(document, dict):
+            self._name(document.get("id"), place)  # its own id, before what refers to it
             named = {}
             for key, value in document.items():
                 if key in ADDRESSES and isinstance(value, str) and value not in asked:
                     self.names.setdefault(value, f"{place}.{key}")
-                named[key] = (
-                    "{time}"
-                    if key in ("created_at", "updated_at") and value
-                    else self.named(value, f"{place}.{key}", asked)
-                )
+                timed = key in ("created_at", "updated_at") and value
+                named[key] = "{time}" if timed else self.named(value, f"{place}.{key}", asked)
             return named
         if isinstance(document, list):
             rows = [self.named(row, f"{place}.{number}", asked) for number, row in enumerate(document)]
@@ -47,14 +50,22 @@ class Symbols:
             return rows
         return self._named_text(document, place) if isinstance(document, str) else document
 
+    def _name(self, value, place):
+        if isinstance(value, str) and UUID.fullmatch(value) and value not in self.literal:
+            self.names.setdefault(value, place)
+
     def _named_text(self, text, place):
-        if UUID.fullmatch(text):
-            self.names.setdefault(text, place)
+        self._name(text, place)
         if text in self.names:
             return "{" + self.names[text] + "}"
-        text = text.partition("\n[SQL:")[0]  # what follows has the time in it
+        text = re.sub(
+            r"\n\[SQL:[\s\S]*| at 0x[0-9a-f]+", "", text
+        )  # times, and where a function lies in memory
         text = CHOICES.sub(lambda hit: hit[1] + ", ".join(sorted(hit[2].split(", "))), text)
         text = UUID.sub(lambda hit: "{" + self.names[hit[0]] + "}" if hit[0] in self.names else hit[0], text)
+        for value, name in self.names.items():
+            if name.endswith("_address") and value in text:
+                text = re.sub(rf"(?<![\w.:]){re.escape(value)}(?![\w.:])", "{" + name + "}", text)
         return text.replace(BASE_URL, "{base}")
 
 
