@@ -4,6 +4,7 @@
 import contextlib
 import os
 import socket
+import stat
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
@@ -155,6 +156,11 @@ class Server:
 
 def _left_behind(path: str) -> bool:
     """Is there a socket on which nobody listens any more?"""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False  # connecting to a file is refused too
+    except OSError:
+        return False
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         probe.connect(path)

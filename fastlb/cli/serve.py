@@ -151,9 +151,10 @@ def check_installed() -> None:
     try:
         import fastlb.api.server  # noqa: F401 - here to see whether it can be
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "fastlb":
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "fastlb"):
             raise
-        raise FastLBError(f"serve needs {error.name}: pip install 'fastlb[server]'") from None
+        raise FastLBError(f"serve needs {missing}: pip install 'fastlb[server]'") from None
 
 
 def start_logging(level: str) -> None:
