@@ -9,9 +9,9 @@ on chance: UUIDs, allocated addresses and times have become symbols (symbols.py)
 nothing unless Octavia or a scenario did.
 
 A recording is one JSON document, one step a line. A step that asks has `name`, `request` (method, path, body if any),
-`status`, `answer` (the body, if any) or, for a body of faultcode, faultstring and debuginfo, `fault` (the faultstring), and
-where they are not the usual ones `headers` (of the request), `raw` (a body that is not JSON), `answer_headers`. A step that
-has `given` says what was done behind the API's back instead.
+`status`, `answer` (the body, if any) or, for a body of faultcode, faultstring and debuginfo, `fault` (the faultstring),
+and where they are not the usual ones `headers` (of the request), `raw` (a body that is not JSON), `answer_headers`. A
+step that has `given` says what was done behind the API's back instead.
 """
 
 import importlib

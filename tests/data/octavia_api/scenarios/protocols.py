@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which protocols go together: listener and pool, pool and monitor, pool and persistence, ports, what a policy needs."""
+"""Which protocols go together: listener and pool, pool and monitor, pool and persistence; who shares a port."""
 
 import itertools
 
