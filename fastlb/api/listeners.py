@@ -73,8 +73,9 @@ def update(call: Call) -> Answer:
     changes = bodies.changed(call, ROOT, ListenerSpec)
     listener = _asked(call)
     with change(call, listener):
+        was = listener.operating_status
         listener._update(changes, coerce=True)
-        return Answer(200, {ROOT: views.updated(listener)})
+        return Answer(200, {ROOT: views.updated(listener, was)})
 
 
 def delete(call: Call) -> Answer:

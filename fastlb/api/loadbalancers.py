@@ -81,8 +81,9 @@ def update(call: Call) -> Answer:
     balancer = _asked(call)
     call.check_write(balancer.project_id)
     with call.controller.writing(balancer, own=True):
+        was = balancer.operating_status
         balancer._update(changes, coerce=True)
-        return Answer(200, {ROOT: views.updated(balancer)})
+        return Answer(200, {ROOT: views.updated(balancer, was)})
 
 
 def delete(call: Call) -> Answer:

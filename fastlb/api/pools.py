@@ -82,8 +82,9 @@ def update(call: Call) -> Answer:
     changes = bodies.changed(call, ROOT, PoolSpec)
     pool = _asked(call)
     with change(call, pool):
+        was = pool.operating_status
         pool._update(changes, coerce=True)
-        return Answer(200, {ROOT: views.updated(pool)})
+        return Answer(200, {ROOT: views.updated(pool, was)})
 
 
 def delete(call: Call) -> Answer:

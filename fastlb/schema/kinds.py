@@ -19,12 +19,17 @@ E = TypeVar("E", bound=StrEnum)
 
 TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
+FAULT_VALUE = 4096
+"""Characters of a value that a message repeats; the longest text of a field has half of them."""
 _UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def refuse(field: str, value: Any, allowed: str, tail: str) -> NoReturn:
     """Raise, with Octavia's words for a value that has the wrong form."""
-    fault = f"Invalid input for field/attribute {field}. Value: '{value}'. {tail}"
+    text = str(value)
+    if len(text) > FAULT_VALUE:
+        text = f"{text[:FAULT_VALUE]}..."
+    fault = f"Invalid input for field/attribute {field}. Value: '{text}'. {tail}"
     raise ConfigError(field, value, allowed, fault=fault) from None
 
 
@@ -58,16 +63,17 @@ def integer(low: int, high: int | None = None, *, python_low: int | None = None)
 
 
 def boolean(field: str, value: Any, coerce: bool) -> bool:
-    """True or False; at the REST door also Octavia's words and numbers for them."""
+    """True or False; at the REST door also whole numbers, and Octavia's words in lower case."""
     if isinstance(value, bool):
         return value
-    if coerce and isinstance(value, (int, str)):
-        word = str(value).strip().lower()
-        if word in TRUE:
+    if coerce and isinstance(value, int):
+        return bool(value)
+    if coerce and isinstance(value, str):
+        if value in TRUE:
             return True
-        if word in FALSE:
+        if value in FALSE:
             return False
-    refuse(field, value, "must be True or False", f"Value not an unambiguous boolean: {value}")
+    refuse(field, value, "must be True or False", f"Value not an unambiguous boolean: {value!s:.200}")
 
 
 def seconds(field: str, value: Any, coerce: bool) -> float:
@@ -130,15 +136,17 @@ def pattern(maximum: int, allowed: str, regex: str) -> Check:
     return check
 
 
-def choice(kind: type[E], *members: E) -> Check:
-    """One of an enum's members (all of them, if none is named), by member or exact string."""
+def choice(kind: type[E], *members: E, tail: str = "") -> Check:
+    """One of an enum's members (all of them, if none is named), by member or exact string. tail: Octavia's refusal,
+    where it does not name them."""
     allowed = {str(member): member for member in (members or tuple(kind))}
     names = ", ".join(allowed)
+    in_order = ", ".join(sorted(allowed))
 
     def check(field: str, value: Any, coerce: bool) -> E:
         found = allowed.get(value) if isinstance(value, str) else None
         if found is None:
-            refuse(field, value, f"must be one of {names}", f"Value should be one of: {names}")
+            refuse(field, value, f"must be one of {names}", tail or f"Value should be one of: {in_order}")
         return found
 
     return check
@@ -176,7 +184,7 @@ def ip_address(field: str, value: Any, coerce: bool) -> str:
 def items(field: str, value: Any, of: str) -> list[Any]:
     """The elements of a list-like value; a string is not one."""
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        refuse(field, value, f"must be a list of {of}", f"Value not a valid list: {value!s}")
+        refuse(field, value, f"must be a list of {of}", f"Value not a valid list: {value!s:.200}")
     return list(value)
 
 
@@ -242,11 +250,18 @@ def strings(maximum: int) -> Check:
 
     def check(field: str, value: Any, coerce: bool) -> Mapping[str, str]:
         if not isinstance(value, Mapping):
-            refuse(field, value, "must be a mapping of strings to strings", "Value must be an object")
+            refuse(
+                field,
+                value,
+                "must be a mapping of strings to strings",
+                f"Value not a valid dict: {value!s:.200}",
+            )
         stored = {}
         for key, element in value.items():
             if not isinstance(element, str):
-                refuse(f"{field}[{key!r}]", element, 'must be a string, such as "true"', "Wrong type")
+                refuse(
+                    f"{field}[{key!r}]", element, 'must be a string, such as "true"', "Value should be string"
+                )
             stored[word(field, key, coerce)] = word(f"{field}[{key!r}]", element, coerce)
         return MappingProxyType(stored)
 

@@ -167,6 +167,7 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                 alpn_protocols=tls.ALPN if self.alpn_protocols is None else self.alpn_protocols,
             )
         tls.check_versions(filled.tls_versions)
+        tls.check_alpn(filled.alpn_protocols)
         return filled
 
     def _check_certificates(self, before: Self | None) -> None:
@@ -190,17 +191,27 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                 f"must not be given: a {self.protocol} listener does not end TLS",
                 fault=f"Validation failure: {self.protocol} protocol listener does not support TLS"
                 if self.protocol in (Protocol.UDP, Protocol.SCTP)
-                else f"Certificate container references are not allowed on {self.protocol} protocol listeners.",
+                else "Validation failure: Certificate container references are not allowed on "
+                f"{self.protocol} protocol listeners.",
             )
 
     def _check_client_authentication(self, before: Self | None, changes: Mapping[str, Any]) -> None:
         ca = self.client_ca_tls_container_ref
         tls.check_authorities(
-            "client_crl_container_ref", self.client_crl_container_ref, "client_ca_tls_container_ref", ca
+            "client_crl_container_ref",
+            self.client_crl_container_ref,
+            "client_ca_tls_container_ref",
+            ca,
+            fault="Validation failure: A client authentication CA reference is required to specify a client "
+            "authentication revocation list.",
         )
         if ca and not self.default_tls_container_ref and not self.sni_container_refs:
             raise ConfigError(
-                "client_ca_tls_container_ref", ca, "needs default_tls_container_ref or sni_container_refs"
+                "client_ca_tls_container_ref",
+                ca,
+                "needs default_tls_container_ref or sni_container_refs",
+                fault="Validation failure: An SNI or default certificate container reference must be provided with a "
+                "client CA container reference.",
             )
         reset = before is not None and changes.get("client_authentication", "") is None
         if not ca and (reset or self.client_authentication is not ClientAuthentication.NONE):
@@ -208,8 +219,8 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                 "client_authentication",
                 None if reset else self.client_authentication,
                 "needs client_ca_tls_container_ref",
-                fault=f"Validation failure: Client authentication setting {self.client_authentication} "
-                "requires a client CA container reference.",
+                fault="Validation failure: Client authentication setting "
+                f"{None if reset else self.client_authentication} requires a client CA container reference.",
             )
 
     def _check_headers(self) -> None:
@@ -224,14 +235,14 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                 fault=f"insert-headers is not a valid option for a {protocol} protocol listener.",
             )
         known = {*FORWARDED_HEADERS, *IGNORED_HEADERS, *CERTIFICATE_HEADERS}
-        for header in self.insert_headers:
-            if header not in known:
-                raise ConfigError(
-                    "insert_headers",
-                    header,
-                    f"must be one of {', '.join((*FORWARDED_HEADERS, *CERTIFICATE_HEADERS))}, spelt like this",
-                    fault=f"['{header}'] is not a valid option for insert_headers",
-                )
+        unknown = [header for header in self.insert_headers if header not in known]
+        if unknown:
+            raise ConfigError(
+                "insert_headers",
+                unknown[0],
+                f"must be one of {', '.join((*FORWARDED_HEADERS, *CERTIFICATE_HEADERS))}, spelt like this",
+                fault=f"{unknown!s:.1000} is not a valid option for insert_headers",
+            )
         theirs = [header for header in self.insert_headers if header in CERTIFICATE_HEADERS]
         if theirs and protocol is Protocol.HTTP:
             raise ConfigError(
@@ -243,7 +254,19 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
 
     def _check_hsts(self) -> None:
         if self.hsts_max_age is not None and self.protocol is not Protocol.TERMINATED_HTTPS:
-            raise ConfigError("hsts_max_age", self.hsts_max_age, "needs a TERMINATED_HTTPS listener")
+            raise ConfigError(
+                "hsts_max_age",
+                self.hsts_max_age,
+                "needs a TERMINATED_HTTPS listener",
+                fault="Validation failure: The HSTS feature can only be used for listeners using the TERMINATED_HTTPS "
+                "protocol.",
+            )
         for field in ("hsts_include_subdomains", "hsts_preload"):
             if getattr(self, field) and self.hsts_max_age is None:
-                raise ConfigError(field, True, "needs hsts_max_age")
+                raise ConfigError(
+                    field,
+                    True,
+                    "needs hsts_max_age",
+                    fault="Validation failure: HSTS configuration options hsts_include_subdomains and hsts_preload "
+                    "only make sense if hsts_max_age is set as well.",
+                )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 import msgspec
 
-from fastlb.errors import ConfigError, UnknownField
+from fastlb.errors import ConfigError, MissingField, UnknownField
 from fastlb.schema import kinds
 from fastlb.schema.field import Rule, Spec
 
@@ -44,9 +44,9 @@ def additional_vip(field: str, value: Any, coerce: bool) -> AdditionalVip:
             stored[name] = _VIP_FIELDS[name](f"{field}.{name}", element, coerce)
     # Octavia finds an address through the subnet; from Python an address alone will do, as there is no Neutron.
     if "subnet_id" not in stored and (coerce or "ip_address" not in stored):
-        raise ConfigError(
-            f"{field}.subnet_id", None, "must be given" if coerce else "or ip_address must be given"
-        )
+        if coerce:
+            raise MissingField(f"{field}.subnet_id")
+        raise ConfigError(f"{field}.subnet_id", None, "or ip_address must be given")
     return AdditionalVip(**stored)
 
 
@@ -76,8 +76,13 @@ class LoadBalancerSpec(Spec, frozen=True, kw_only=True):
         tuple[AdditionalVip, ...], Rule(kinds.each(additional_vip, "mappings"), null=(), live=False)
     ] = ()
     provider: Annotated[str, Rule(known_provider, null="amphora", live=False)] = "amphora"
-    flavor_id: Annotated[str | None, Rule(kinds.uuid, live=False)] = None
-    availability_zone: Annotated[str | None, Rule(kinds.text(255), live=False)] = None
+    flavor_id: Annotated[
+        str | None, Rule(kinds.uuid, live=False, null_fault="Validation failure: Invalid flavor_id.")
+    ] = None
+    availability_zone: Annotated[
+        str | None,
+        Rule(kinds.text(255), live=False, null_fault="Validation failure: Invalid availability zone."),
+    ] = None
     drain_timeout: Annotated[float, Rule(kinds.seconds, null=DRAIN_TIMEOUT_S, ours=True)] = DRAIN_TIMEOUT_S
 
     @property
@@ -93,7 +98,10 @@ class LoadBalancerSpec(Spec, frozen=True, kw_only=True):
         named = [subnet for subnet in subnets if subnet is not None]
         if len(named) != len(set(named)):
             raise ConfigError(
-                "additional_vips", changes.get("additional_vips"), "must each be on a subnet of their own"
+                "additional_vips",
+                changes.get("additional_vips"),
+                "must each be on a subnet of their own",
+                fault="Validation failure: Duplicate VIP subnet(s) specified. Only one IP can be bound per subnet.",
             )
         addresses = [self.vip_address, *(vip.ip_address for vip in self.additional_vips)]
         known = [address for address in addresses if address is not None]

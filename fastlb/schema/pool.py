@@ -53,7 +53,12 @@ _cookie_text = kinds.text(255, 1)
 def _cookie_name(field: str, value: Any, coerce: bool) -> str:
     name: str = _cookie_text(field, value, coerce)
     if not _COOKIE_NAME.fullmatch(name):
-        raise ConfigError(field, value, "must be a cookie name: no control characters, spaces or separators")
+        raise ConfigError(
+            field,
+            value,
+            "must be a cookie name: no control characters, spaces or separators",
+            fault='Validation failure: Supplied "cookie_name" is invalid.',
+        )
     return name
 
 
@@ -89,10 +94,20 @@ def _merge_persistence(before: SessionPersistence | None, given: dict[str, Any])
         merged = replace(before, **given)
     if merged.type is PersistenceType.APP_COOKIE:
         if merged.cookie_name is None:
-            raise ConfigError(f"{field}.cookie_name", None, "must be given for APP_COOKIE")
+            raise ConfigError(
+                f"{field}.cookie_name",
+                None,
+                "must be given for APP_COOKIE",
+                fault='Validation failure: Field "cookie_name" must be specified when using the "APP_COOKIE" '
+                "session persistence type.",
+            )
     elif merged.cookie_name is not None:
         raise ConfigError(
-            f"{field}.cookie_name", merged.cookie_name, "must be left out unless type is APP_COOKIE"
+            f"{field}.cookie_name",
+            merged.cookie_name,
+            "must be left out unless type is APP_COOKIE",
+            fault='Validation failure: Field "cookie_name" can only be specified with session persistence of type '
+            '"APP_COOKIE".',
         )
     return merged
 
@@ -131,7 +146,11 @@ class PoolSpec(Spec, frozen=True, kw_only=True):
 
     def settled(self, before: Self | None, changes: Mapping[str, Any]) -> Self:
         tls.check_authorities(
-            "crl_container_ref", self.crl_container_ref, "ca_tls_container_ref", self.ca_tls_container_ref
+            "crl_container_ref",
+            self.crl_container_ref,
+            "ca_tls_container_ref",
+            self.ca_tls_container_ref,
+            fault="Validation failure: A CA certificate reference is required to specify a revocation list.",
         )
         self._check_persistence()
         if not self.tls_enabled:
@@ -148,6 +167,7 @@ class PoolSpec(Spec, frozen=True, kw_only=True):
                 else self.alpn_protocols,
             )
         tls.check_versions(filled.tls_versions)
+        tls.check_alpn(filled.alpn_protocols)
         return filled
 
     def _check_persistence(self) -> None:
@@ -157,9 +177,19 @@ class PoolSpec(Spec, frozen=True, kw_only=True):
         if self.datagram:
             if persistence.type is not PersistenceType.SOURCE_IP:
                 raise ConfigError(
-                    f"{field}.type", persistence.type, f"must be SOURCE_IP on a {self.protocol} pool"
+                    f"{field}.type",
+                    persistence.type,
+                    f"must be SOURCE_IP on a {self.protocol} pool",
+                    fault=f"Validation failure: Session persistence of type {persistence.type} is not supported for "
+                    "UDP/SCTP protocol pools.",
                 )
             return
         for name in ("persistence_timeout", "persistence_granularity"):
             if getattr(persistence, name) is not None:
-                raise ConfigError(f"{field}.{name}", getattr(persistence, name), "needs a UDP or SCTP pool")
+                raise ConfigError(
+                    f"{field}.{name}",
+                    getattr(persistence, name),
+                    "needs a UDP or SCTP pool",
+                    fault="Validation failure: persistence_timeout and persistence_granularity is only for UDP and "
+                    "SCTP protocol pools.",
+                )

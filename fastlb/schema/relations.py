@@ -104,7 +104,7 @@ def check_listener_on_vips(listener: ListenerSpec, vips: tuple[str, ...], *, sec
                 "allowed_cidrs",
                 cidr,
                 f"must be of the family of a VIP ({', '.join(vips)})",
-                fault=f"Validation failure: CIDR {cidr} is not the same IP version as the VIP address",
+                fault=f"Validation failure: CIDR {cidr} IP version incompatible with all VIPs {list(vips)} IP version.",
             )
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The TLS lists that listeners and pools share: kinds, defaults and the check of versions."""
 
+import re
+from typing import Any
+
 from fastlb.errors import ConfigError
 from fastlb.schema import kinds
 from fastlb.types import AlpnProtocol, TlsVersion
@@ -25,10 +28,29 @@ CIPHERS = ":".join(
 )
 
 reference = kinds.text(255)
-ciphers = kinds.pattern(2048, "must be cipher names joined by colons", r"[A-Za-z0-9\-+!:@=_.]+")
+_cipher_text = kinds.text(2048)
+_CIPHERS = re.compile(r"[A-Za-z0-9\-+!:@=_.]*")
+
+
+def ciphers(field: str, value: Any, coerce: bool) -> str:
+    """Cipher names joined by colons; none at all stands for the default list."""
+    names: str = _cipher_text(field, value, coerce)
+    if not _CIPHERS.fullmatch(names):
+        raise ConfigError(
+            field,
+            value,
+            "must be cipher names joined by colons",
+            fault="Validation failure: Invalid characters in cipher string. Only alphanumeric, -, +, !, :, @, =, _, "
+            "and . are allowed.",
+        )
+    return names
+
+
 # Where TLS is not in use Octavia stores versions unread; `check_versions` follows where it is.
 versions = kinds.each(kinds.text(32), "TLS versions")
-alpn = kinds.each(kinds.choice(AlpnProtocol), "ALPN protocols", at_least=1)
+alpn = kinds.each(
+    kinds.choice(AlpnProtocol, tail="Value should be a valid ALPN protocol ID"), "ALPN protocols"
+)
 
 _version = kinds.choice(TlsVersion)
 
@@ -43,7 +65,13 @@ def check_versions(versions: tuple[str, ...] | None) -> None:
         _version(f"tls_versions[{at}]", version, False)
 
 
-def check_authorities(crl_field: str, crl: str | None, ca_field: str, ca: str | None) -> None:
+def check_alpn(protocols: tuple[AlpnProtocol, ...] | None) -> None:
+    """Refuse an empty list."""
+    if protocols is not None and not protocols:
+        raise ConfigError("alpn_protocols", [], "must not be empty")
+
+
+def check_authorities(crl_field: str, crl: str | None, ca_field: str, ca: str | None, *, fault: str) -> None:
     """A revocation list means nothing without the authority that signed it."""
     if crl and not ca:
-        raise ConfigError(crl_field, crl, f"needs {ca_field}")
+        raise ConfigError(crl_field, crl, f"needs {ca_field}", fault=fault)

@@ -134,6 +134,7 @@ BY_PROTOCOL = [
         (None, None, None, "tls_versions[0]='x': must be one of SSLv3", None, None, None),
     ),
     ({"tls_versions": []}, (None, None, None, "must not be empty", None, None, None)),
+    ({"alpn_protocols": []}, (None, None, None, "must not be empty", None, None, None)),
     ({"alpn_protocols": ["h3"]}, ("must be one of h2",) * 7),
     ({"allowed_cidrs": ["10.0.0.0/8"]}, (None,) * 7),
     ({"client_authentication": "OPTIONAL"}, ("needs client_ca_tls_container_ref",) * 7),

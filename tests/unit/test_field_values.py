@@ -344,7 +344,6 @@ REFUSES = [
     (ListenerSpec, "tls_ciphers", "A B", "must be cipher names joined by colons"),
     (ListenerSpec, "tls_ciphers", "x" * 2049, "must have at most 2048 characters"),
     (ListenerSpec, "alpn_protocols", ["h3"], "alpn_protocols[0]='h3': must be one of h2, http/1.1, http/1.0"),
-    (ListenerSpec, "alpn_protocols", [], "must not be empty"),
     (ListenerSpec, "default_tls_container_ref", "x" * 256, "must have at most 255 characters"),
     (ListenerSpec, "request_head_limit", 1023, "request_head_limit=1023: must be 1024..65535"),
     (ListenerSpec, "request_head_limit", 65536, "request_head_limit=65536: must be 1024..65535"),
@@ -581,12 +580,13 @@ COERCED = [
     (MemberSpec, "protocol_port", 80.5, 80),
     (MemberSpec, "weight", True, 1),
     (MemberSpec, "weight", " 7 ", 7),
-    (MemberSpec, "backup", "Yes", True),
-    (MemberSpec, "backup", "ON", True),
+    (MemberSpec, "backup", "yes", True),
+    (MemberSpec, "backup", "on", True),
     (MemberSpec, "backup", "t", True),
     (MemberSpec, "backup", 1, True),
     (MemberSpec, "backup", "no", False),
-    (MemberSpec, "backup", "Off", False),
+    (MemberSpec, "backup", "off", False),
+    (MemberSpec, "backup", 2, True),
     (MemberSpec, "backup", "f", False),
     (MemberSpec, "backup", 0, False),
     (ListenerSpec, "connection_limit", "100", 100),
@@ -609,14 +609,16 @@ REFUSED_AT_THE_DOOR = [
     (MemberSpec, "weight", float("inf"), "Value must be an integer"),
     (MemberSpec, "weight", "300", "Value should be lower or equal to 256"),
     (MemberSpec, "backup", "xx", "Value not an unambiguous boolean"),
-    (MemberSpec, "backup", 2, "Value not an unambiguous boolean"),
+    (MemberSpec, "backup", "TRUE", "Value not an unambiguous boolean"),
+    (MemberSpec, "backup", 1.0, "Value not an unambiguous boolean"),
+    (MemberSpec, "backup", [True], "Value not an unambiguous boolean"),
     (MemberSpec, "name", 7, "Value should be string"),
     (MemberSpec, "name", True, "Value should be string"),
     (
         ListenerSpec,
         "protocol",
         "http",
-        "Value should be one of: TCP, HTTP, HTTPS, TERMINATED_HTTPS, UDP, SCTP",
+        "Value should be one of: HTTP, HTTPS, PROMETHEUS, SCTP, TCP, TERMINATED_HTTPS, UDP",
     ),
     (ListenerSpec, "protocol_port", 0, "Value should be greater or equal to 1"),
     (LoadBalancerSpec, "vip_port_id", "x", "Value should be UUID format"),
@@ -635,7 +637,7 @@ def test_the_rest_door_refuses_in_octavias_words(kind, field, value, tail):
 
 
 def test_an_additional_vip_needs_its_subnet_at_the_rest_door_only():
-    with pytest.raises(ConfigError, match=r"^additional_vips\[0\].subnet_id=None: must be given$"):
+    with pytest.raises(ConfigError, match=r"^additional_vips\[0\].subnet_id: must be given$"):
         make(LoadBalancerSpec, coerce=True, additional_vips=[{"ip_address": "::1"}])
 
 
