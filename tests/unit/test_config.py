@@ -345,7 +345,7 @@ def test_one_command_does_not_import_the_others():
 
 def test_an_unknown_command_names_those_there_are(capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["serve"])
+        cli.main(["sreve"])
     assert caught.value.code == 2
     said = capsys.readouterr().err
     assert all(name in said for name in cli.COMMANDS)
