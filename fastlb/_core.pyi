@@ -57,6 +57,8 @@ class CorePool:
         """algorithm, admin_up, http, persistence (a key of PERSISTENCE), cookie_name, timeout_queue_ms, retry_on
         (connect-failure, reset, 502, 503, 504), retries, retry_budget_percent, retry_min, outlier_5xx,
         outlier_connect, ejection_percent, ejection_s, ejection_max_s, slow_start_s, panic_percent."""
+    def renew(self) -> None:
+        """Close idle connections to the members: the next requests go on fresh ones."""
     def set_monitor(self, monitor: dict[str, Any] | None) -> None:
         """type (HTTP, TCP, PING), delay_s, timeout_s, connect_timeout_s, rise, fall, method, url_path, http_version,
         domain_name, expected_codes (list of int)."""
@@ -128,6 +130,25 @@ class CoreListener:
     def open(self, freebind: bool = False) -> int:
         """Bind and listen on all addresses, with freebind also on those that are not here; the port. OSError with the
         address's text as filename, nothing left open."""
+    def add_address(self, address: str, freebind: bool = False) -> None:
+        """Listen on one more address. OSError as from open; then nothing has changed."""
+    def retire_address(self, address: str) -> None:
+        """No new handshake at this address's sockets; those that have begun are finished and accepted, until
+        `release`."""
+    def renew(self, freebind: bool = False) -> None:
+        """Listen on every address with new sockets, which get the new connections, and retire those there were. OSError
+        as from open: an address then has its new sockets or goes on with the old ones, whichever it was at."""
+    @property
+    def bound(self) -> list[str]:
+        """The addresses it listens on."""
+    @property
+    def retiring(self) -> bool:
+        """Are there retired sockets?"""
+    def queued(self) -> int:
+        """How many connections wait to be accepted from retired sockets."""
+    def release(self) -> None:
+        """Close the retired sockets. Who waits there is let in, also beyond connection_limit; who is in the middle of a
+        handshake is refused."""
     def close(self) -> None:
         """Accept no more (the port is free on return); sessions under way finish, idle ones close."""
     def cut(self) -> int:

@@ -12,11 +12,13 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastlb.core.atomics cimport counter_get, counter_set, counter_t, flag_get, flag_set, pointer_get, pointer_set
+from fastlb.core.bind cimport BIND_BESIDE, BIND_FREE, bind_address, bind_close
 from fastlb.core.bytes cimport span_t
 from fastlb.core.directory cimport member_key
 from fastlb.core.engine cimport (
-    ENGINE_ADDRESSES, ENGINE_WORKERS, engine_abandon, engine_bind, engine_close, engine_cut, engine_listen, engine_memory,
-    engine_new_id, engine_open, engine_purge, engine_start, engine_stop, engine_t, engine_unlisten,
+    ENGINE_ADDRESSES, ENGINE_WORKERS, engine_abandon, engine_close, engine_cut, engine_listen, engine_memory, engine_new_id,
+    engine_open, engine_purge, engine_queued, engine_release, engine_renew, engine_retire, engine_start, engine_stop,
+    engine_t, engine_unlisten,
 )
 from fastlb.core.events cimport EVENT_MEMBER_DOWN as NATIVE_MEMBER_DOWN, EVENT_MEMBER_UP as NATIVE_MEMBER_UP
 from fastlb.core.events cimport EVENT_MEMBER_EJECTED as NATIVE_MEMBER_EJECTED, EVENT_MEMBER_RETURNED as NATIVE_MEMBER_RETURNED
@@ -53,7 +55,6 @@ from fastlb.core.roster cimport (
 )
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_init, snapshots_pending, snapshots_t
 from fastlb.core.sticky cimport sticky_figures, sticky_figures_t, sticky_t
-from fastlb.core.sys.epoll cimport close
 from fastlb.core.sys.socket cimport AF_INET, AF_INET6, AF_UNIX, htons, inet_pton, sockaddr_in
 from fastlb.core.worker cimport worker_t
 import os

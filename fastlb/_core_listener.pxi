@@ -72,8 +72,10 @@ cdef class CoreListener:
 
     cdef Core core
     cdef listener_t *listener            # counted
-    cdef list addresses
+    cdef list addresses                  # to open on
     cdef int wanted_port
+    cdef dict bindings                   # of the addresses that it listens on now
+    cdef list retirements                # bindings that were retired, each with its successor, or 0
     cdef bint opened
 
     def __cinit__(self, Core core, bint http, list addresses, int port):
@@ -86,6 +88,8 @@ cdef class CoreListener:
             _read_address(&address, text, port)
         self.core = core
         self.addresses = list(addresses)
+        self.bindings = {}
+        self.retirements = []
         self.wanted_port = port
         l = <listener_t *>engine_memory(sizeof(listener_t))
         conf = <listener_conf_t *>calloc(1, sizeof(listener_conf_t))
@@ -149,51 +153,132 @@ cdef class CoreListener:
         pointer_set(&self.listener.conf, conf)
         snapshot_retire(&self.core.engine.snapshots, before, listener_conf_free)
 
-    def open(self, bint freebind=False):
-        """Bind and listen on every address. freebind: on those too that this machine does not have (yet). OSError with the address as its filename, and then nothing is left open."""
+    cdef _address_fails(self, int error, str text, uint16_t port):
+        _fail(error, f"[{text}]:{port}" if ":" in text else f"{text}:{port}")
+
+    cdef _bind(self, list addresses, uint32_t how, int *fds):
+        """Sockets for all addresses, one a worker each. OSError, and then none is open."""
         cdef engine_t *e = self.core.engine
-        cdef int *fds
         cdef address_t address
-        cdef uint16_t port = <uint16_t>self.wanted_port
-        cdef uint32_t bound = 0, i, n
-        cdef int error = 0
-        if self.opened:
-            raise RuntimeError("the listener is open already")
-        if not e.running:
+        cdef uint16_t port = self.listener.port
+        cdef uint32_t bound = 0
+        cdef int error
+        for text in addresses:
+            _read_address(&address, text, port)
+            with nogil:
+                error = bind_address(&address, e.count, how, fds + bound * e.count, &port)
+            if error:
+                bind_close(bound * e.count, fds)
+                self._address_fails(error, text, port)
+            bound += 1
+        if not self.opened:
+            self.listener.port = port        # workers read it as soon as they know the listener
+
+    cdef _listen(self, list addresses, bint replace, const int *fds):
+        """Put what `_bind` has made to work, for each address. OSError: from the first that fails on they are as before."""
+        cdef engine_t *e = self.core.engine
+        cdef uint64_t binding, replaced
+        cdef uint32_t done = 0
+        cdef int error
+        for text in addresses:
+            binding = engine_new_id(e)
+            replaced = self.bindings[text] if replace else 0
+            with nogil:
+                error = engine_listen(e, self.listener, binding, replaced, fds + done * e.count)
+            done += 1
+            if error:
+                bind_close((<uint32_t>len(addresses) - done) * e.count, fds + done * e.count)
+                self._address_fails(error, text, self.listener.port)
+            self.bindings[text] = binding
+            if replace:
+                self.retirements.append((replaced, binding))
+
+    cdef _bind_and_listen(self, list addresses, bint freebind, bint replace):
+        cdef uint32_t how = BIND_FREE if freebind else 0
+        cdef int *fds
+        if not self.core.engine.running:
             raise RuntimeError("the core does not run")
-        n = len(self.addresses)
-        fds = <int *>PyMem_Malloc(n * e.count * sizeof(int))
+        if replace:
+            how |= BIND_BESIDE
+        fds = <int *>PyMem_Malloc(len(addresses) * self.core.engine.count * sizeof(int))
         if fds == NULL:
             raise MemoryError()
         try:
-            for text in self.addresses:
-                _read_address(&address, text, port)
-                with nogil:
-                    error = engine_bind(&address, e.count, freebind, fds + bound * e.count, &port)
-                if error:
-                    for i in range(bound * e.count):
-                        close(fds[i])
-                    _fail(error, f"[{text}]:{port}" if ":" in text else f"{text}:{port}")
-                bound += 1
-            flag_set(&self.listener.closing, 0)
-            self.listener.port = port
-            for i in range(n):
-                with nogil:
-                    error = engine_listen(e, self.listener, fds + i * e.count)
-                if error:
-                    for j in range((i + 1) * e.count, n * e.count):
-                        close(fds[<int>j])
-                    with nogil:
-                        engine_unlisten(e, self.listener)
-                    _fail(error)
+            self._bind(addresses, how, fds)
+            self._listen(addresses, replace, fds)
         finally:
             PyMem_Free(fds)
+
+    def open(self, bint freebind=False):
+        """Bind and listen on every address. freebind: on those too that this machine does not have (yet). OSError with the
+        address as its filename, and then nothing is left open."""
+        if self.opened:
+            raise RuntimeError("the listener is open already")
+        self.listener.port = <uint16_t>self.wanted_port
+        flag_set(&self.listener.closing, 0)
+        try:
+            self._bind_and_listen(self.addresses, freebind, False)
+        except BaseException:
+            if self.bindings:
+                self.opened = True
+                self.close()
+            raise
         self.opened = True
-        return port
+        return self.listener.port
+
+    def add_address(self, str address, bint freebind=False):
+        if not self.opened:
+            raise RuntimeError("the listener is not open")
+        if address in self.bindings:
+            raise ValueError(f"{address!r}: is there already")
+        if len(self.bindings) == ENGINE_ADDRESSES:
+            raise ValueError(f"{address!r}: there are {ENGINE_ADDRESSES} already")
+        self._bind_and_listen([address], freebind, False)
+
+    def retire_address(self, str address):
+        cdef uint64_t binding
+        if not self.opened:
+            raise RuntimeError("the listener is not open")
+        binding = self.bindings.pop(address)
+        self.retirements.append((binding, 0))
+        with nogil:
+            engine_retire(self.core.engine, self.listener, binding)
+
+    def renew(self, bint freebind=False):
+        if not self.opened:
+            raise RuntimeError("the listener is not open")
+        if self.retirements:
+            raise RuntimeError("retired sockets are not released yet")
+        self._bind_and_listen(list(self.bindings), freebind, True)
+
+    @property
+    def bound(self):
+        return list(self.bindings)
+
+    @property
+    def retiring(self):
+        return bool(self.retirements)
+
+    def queued(self):
+        cdef uint64_t binding
+        cdef int queued = 0
+        for binding, _ in list(self.retirements):
+            with nogil:
+                queued += engine_queued(self.core.engine, self.listener, binding)
+        return queued
+
+    def release(self):
+        cdef uint64_t binding, successor
+        while self.retirements:
+            binding, successor = self.retirements.pop()
+            with nogil:
+                engine_release(self.core.engine, self.listener, binding, successor)
 
     def close(self):
         if self.opened:
             self.opened = False
+            self.bindings.clear()
+            self.retirements.clear()
             with nogil:
                 engine_unlisten(self.core.engine, self.listener)
 

@@ -353,6 +353,11 @@ cdef class CorePool:
             free(native)
             _fail(error)
 
+    def renew(self):
+        """Close idle connections to the members: the next requests go on fresh ones."""
+        with nogil:
+            engine_renew(self.core.engine, self.pool)
+
     def set_monitor(self, monitor):
         cdef probe_config_t *before = self.monitor
         cdef probe_config_t *config = NULL

@@ -619,6 +619,14 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
             self._touch()
             self._note(None)
 
+    def _failover(self) -> None:
+        """New sockets, new member connections, and what failed is tried again. Raises BindError: see `Ports.renew`."""
+        self._ports.renew()
+
+    def _set_extra_addresses(self, addresses: Iterable[str]) -> None:
+        """What all listeners listen on besides the VIPs. Raises ConfigError, BindError: then nothing has changed."""
+        self._ports.set_extra_addresses(addresses)
+
     # The data plane.
 
     def _running(self) -> bool:

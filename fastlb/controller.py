@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from fastlb import records
 from fastlb.balancer import LoadBalancer
 from fastlb.engine import Engine
-from fastlb.errors import Conflict, FastLBError, NotFound, StateError, StoreError
+from fastlb.errors import BindError, Conflict, FastLBError, NotFound, StateError, StoreError
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
 from fastlb.resource import Resource, find
@@ -261,12 +261,24 @@ class Controller:
     def failover(self, balancer: LoadBalancer) -> None:
         """Rebuild its listening sockets and member connections; no request is lost. Also tries again what failed.
 
+        What cannot be rebuilt goes on as it is, the load balancer is in ERROR, and the reason in the log.
         Raises Conflict while another change holds it for too long; StoreError.
         """
+        failure = ""
         with self.writing(balancer, own=True, in_error=True):
-            if not balancer.started:
+            started = balancer.started
+            if not started:
                 self._start(balancer)
+        if started:
+            # Without the lock: it takes that for moments, and waits for handshakes in between.
+            try:
+                balancer._failover()
+            except BindError as error:
+                failure = str(error)
+                log.error("load balancer %s cannot be rebuilt: %s", balancer.id, error)
+        with balancer._lock:
             self._note_failures(balancer)
+            balancer._error = balancer._error or failure
 
     # The data plane.
 

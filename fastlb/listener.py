@@ -2,7 +2,7 @@
 """Listener: the port that takes clients, and its limits."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
@@ -587,7 +587,7 @@ class Listener(NamedResource[ListenerSpec]):
     def _bind(self, spec: ListenerSpec) -> None:
         balancer = self._balancer
         port = self._open_port or spec.protocol_port
-        listener = _core.CoreListener(balancer._core_in_use(), spec.http, list(balancer.vips), port)
+        listener = _core.CoreListener(balancer._core_in_use(), spec.http, balancer._ports.addresses, port)
         if self._program is None:
             self._program = self._compile(self._rows)
         try:
@@ -599,10 +599,41 @@ class Listener(NamedResource[ListenerSpec]):
             # The traceback keeps this frame, and the frame would keep the core and its descriptors.
             del listener
             self._hide()
-            # The core names the address as `127.0.0.1:80` or `[::1]:80`.
-            address = str(error.filename or "").rpartition(":")[0].strip("[]") or balancer.vips[0]
-            raise BindError(error.errno or 0, error.strerror or str(error), address, port) from error
+            raise self._bind_error(error, port) from error
         self._core = listener
+
+    def _bind_error(self, error: OSError, port: int) -> BindError:
+        # The core names the address as `127.0.0.1:80` or `[::1]:80`.
+        address = str(error.filename or "").rpartition(":")[0].strip("[]") or self._balancer.vips[0]
+        return BindError(error.errno or 0, error.strerror or str(error), address, port)
+
+    def _renew(self) -> None:
+        """Have new sockets take the new connections, and the old ones retired; or open what is not."""
+        if self._core is None:
+            self._open(self._spec)
+            return
+        try:
+            self._core.renew(self._balancer._freebind)
+        except OSError as error:
+            raise self._bind_error(error, self.protocol_port) from error
+
+    def _listen_on(self, addresses: Iterable[str]) -> None:
+        """Listen on more addresses, if on any. Raises BindError; then it does on those before that one."""
+        if self._core is None:
+            return
+        try:
+            for address in addresses:
+                self._core.add_address(address, self._balancer._freebind)
+        except OSError as error:
+            raise self._bind_error(error, self.protocol_port) from error
+
+    def _leave(self, addresses: Collection[str]) -> None:
+        """Have the sockets of these addresses, as far as there are any, retired."""
+        core = self._core
+        if core is not None:
+            for address in core.bound:
+                if address in addresses:
+                    core.retire_address(address)
 
     def _configure(
         self, listener: _core.CoreListener, spec: ListenerSpec, program: _core.CorePolicies | None

@@ -485,6 +485,11 @@ class Pool(NamedResource[PoolSpec]):
         self._past.update(lasting(core.waits(), POOL_GAUGES))
         core.close()
 
+    def _renew(self) -> None:
+        """Let go of idle connections to the members."""
+        if self._core is not None:
+            self._core.renew()
+
     def _sync_monitor(self) -> None:
         """Have the core probe what is to be probed now: nothing, while the pool is not in use or its monitor is
         off."""

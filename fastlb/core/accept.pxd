@@ -4,9 +4,13 @@
 Listening sockets are level-triggered, so that one accept for one connection is enough and no call is spent on hearing
 that there is no more.  At connection_limit, and when descriptors run out, the socket is taken out of epoll: clients wait in the
 kernel's queue.  It is looked at again when a connection of this worker ends, and every ACCEPT_PAUSE_MS.
+
+A *binding* is the sockets of one address that were bound together, one a worker: what a listener gains and loses at a time.
+To close a listening socket is to reset whoever is in its queue or in the middle of a handshake.  So a binding is retired
+first: it takes no new handshake, while those that have begun are finished and accepted; then it is closed.
 """
-from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport calloc
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 from fastlb.core.atomics cimport counter_add, counter_bump, pointer_get
 from fastlb.core.conn cimport (
@@ -14,19 +18,23 @@ from fastlb.core.conn cimport (
 )
 from fastlb.core.context cimport PHASE_IDLE, context_t, listener_shard, session_t
 from fastlb.core.http_proxy cimport http_drive, http_on_client
-from fastlb.core.lifetime cimport listener_hold
+from fastlb.core.lifetime cimport listener_hold, listener_release
 from fastlb.core.loop cimport loop_forget, loop_register, loop_remove
 from fastlb.core.model cimport address_t, cidr_t, listener_conf_t, listener_t
 from fastlb.core.session cimport session_note_address, session_open
+from fastlb.core.steer cimport steer_among, steer_evenly, steer_lift, steer_none
 from fastlb.core.sys.epoll cimport EPOLLIN, close, errno
 from fastlb.core.sys.socket cimport (
-    IPPROTO_TCP, SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, accept4, linger, setsockopt, sockaddr, socklen_t,
+    IPPROTO_TCP, SHUT_RD, SO_LINGER, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, accept4, getsockopt, linger, setsockopt, shutdown,
+    sockaddr, socklen_t,
 )
 from fastlb.core.tcp_relay cimport tcp_on_client, tcp_start
 from fastlb.core.timers cimport timer_arm, timer_disarm
 
 cdef extern from "<netinet/tcp.h>" nogil:
-    int TCP_REPAIR
+    int TCP_REPAIR, TCP_INFO
+    cdef struct tcp_info:
+        uint32_t tcpi_unacked        # of a listening socket: how many wait in its queue
 
 cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_IP, IP_TTL, IPPROTO_IPV6, IPV6_UNICAST_HOPS
@@ -40,9 +48,11 @@ cdef struct listening_t:
     conn_t conn                  # first
     listener_t *listener         # counted
     listening_t *next            # in context.listenings
+    uint64_t binding
     uint32_t batch
     uint32_t calm
     bint paused
+    bint retired
 
 
 cdef inline bint cidr_holds(const cidr_t *cidr, const uint8_t *address) noexcept nogil:
@@ -98,14 +108,14 @@ cdef inline void accept_resume(context_t *c, listening_t *listening) noexcept no
         timer_arm(&c.loop.timers, &listening.conn.timer, c.loop.now_ms + ACCEPT_PAUSE_MS)
 
 
-cdef inline bint accept_one(context_t *c, listening_t *listening) noexcept nogil:
-    """1: there may be more."""
+cdef inline bint accept_one(context_t *c, listening_t *listening, bint over_limit) noexcept nogil:
+    """1: there may be more. over_limit: connection_limit does not hold one back."""
     cdef listener_t *listener = listening.listener
     cdef listener_conf_t *conf = <listener_conf_t *>pointer_get(&listener.conf)
     cdef session_t *s
     cdef address_t peer
     cdef int fd
-    if counter_add(&listener.active, 1) >= conf.connection_limit:
+    if counter_add(&listener.active, 1) >= conf.connection_limit and not over_limit:
         counter_add(&listener.active, -1)
         accept_pause(c, listening)
         return 0
@@ -124,6 +134,8 @@ cdef inline bint accept_one(context_t *c, listening_t *listening) noexcept nogil
             counter_bump(&c.accept_emfile, 1)
         accept_pause(c, listening)
         return 0
+    if listening.retired:
+        steer_lift(fd)
     if not accept_allowed(conf, &peer):
         counter_add(&listener.active, -1)
         counter_bump(&listener_shard(c, listener).denied, 1)
@@ -149,7 +161,7 @@ cdef inline void accept_on_event(void *context, conn_t *conn, uint32_t events) n
         accept_resume(c, listening)
         return
     for _ in range(listening.batch):
-        if not accept_one(c, listening):
+        if not accept_one(c, listening, 0):
             return
     if listening.calm:
         listening.calm -= 1
@@ -157,40 +169,88 @@ cdef inline void accept_on_event(void *context, conn_t *conn, uint32_t events) n
         listening.batch *= 2
 
 
-cdef inline bint accept_open(context_t *c, listener_t *listener, int fd) noexcept nogil:
-    """Take over a listening socket; 0: no memory, the socket is the caller's to close."""
+cdef inline listening_t *accept_new(listener_t *listener, uint64_t binding, int fd) noexcept nogil:
+    """What a worker will need for a listening socket, which is from then on this one's; NULL: no memory. Any thread."""
     cdef listening_t *listening = <listening_t *>calloc(1, sizeof(listening_t))
     if listening == NULL:
-        return 0
+        return NULL
     listening.conn.fd = fd
     listening.conn.kind = CONN_LISTENER
     listening.conn.on_event = accept_on_event
     listening.listener = listener
+    listening.binding = binding
     listening.batch = 1
     listening.paused = 1
     listener_hold(listener)
+    return listening
+
+
+cdef inline void accept_free(listening_t *listening) noexcept nogil:
+    """Its socket is closed, or was never opened here."""
+    listener_release(listening.listener)
+    free(listening)
+
+
+cdef inline void accept_open(context_t *c, listening_t *listening) noexcept nogil:
     listening.next = <listening_t *>c.listenings
     c.listenings = listening
     accept_resume(c, listening)
-    return 1
 
 
-cdef inline void accept_close(context_t *c, listener_t *listener) noexcept nogil:
-    """Give up the sockets of a listener (NULL: of all). Who is in the queue already is still let in."""
+cdef inline listening_t *accept_find(context_t *c, const listener_t *listener, uint64_t binding) noexcept nogil:
+    cdef listening_t *listening = <listening_t *>c.listenings
+    while listening != NULL and (listening.listener != listener or listening.binding != binding):
+        listening = listening.next
+    return listening
+
+
+cdef inline void accept_retire(context_t *c, const listener_t *listener, uint64_t binding) noexcept nogil:
+    """Its socket takes no new handshake; those that have begun are finished, and accepted."""
+    cdef listening_t *listening = accept_find(c, listener, binding)
+    if listening != NULL:
+        listening.retired = 1
+        steer_none(listening.conn.fd)
+
+
+cdef inline int accept_queued(context_t *c, const listener_t *listener, uint64_t binding) noexcept nogil:
+    """How many connections wait in a socket's queue."""
+    cdef listening_t *listening = accept_find(c, listener, binding)
+    cdef tcp_info info
+    cdef socklen_t length = sizeof(info)
+    if listening == NULL or getsockopt(listening.conn.fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0:
+        return 0
+    return <int>info.tcpi_unacked
+
+
+cdef inline void accept_steer(
+    context_t *c, const listener_t *listener, uint64_t binding, uint32_t first, uint32_t count
+) noexcept nogil:
+    """Have these of all sockets of an address take the new connections; count 0: all of them, evenly."""
+    cdef listening_t *listening = accept_find(c, listener, binding)
+    if listening != NULL and count:
+        steer_among(listening.conn.fd, first, count)
+    elif listening != NULL:
+        steer_evenly(listening.conn.fd)
+
+
+cdef inline void accept_close(context_t *c, const listener_t *listener, uint64_t binding) noexcept nogil:
+    """Give up the sockets of a binding (0: of all) of a listener (NULL: of all). Who is in the queue already is still let in: up to
+    connection_limit; of a retired binding everybody, as its clients were told nothing."""
     cdef listening_t **link = <listening_t **>&c.listenings
     cdef listening_t *listening
     cdef uint32_t _
     while link[0] != NULL:
         listening = link[0]
-        if listener != NULL and listening.listener != listener:
+        if (listener != NULL and listening.listener != listener) or (binding and listening.binding != binding):
             link = &listening.next
             continue
         link[0] = listening.next
         for _ in range(65536):
-            if not accept_one(c, listening):
+            if not accept_one(c, listening, listening.retired):
                 break
         if not listening.paused:
-            loop_remove(&c.loop, listening.conn.fd)                  # a forked child may hold the socket a moment longer
+            loop_remove(&c.loop, listening.conn.fd)                  # a forked child may hold the socket a moment longer,
+        shutdown(listening.conn.fd, SHUT_RD)                         # and nobody shall be given to that copy
         conn_close(&c.loop, &listening.conn)
 
 

@@ -1,32 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """All threads, and what is done to all of them: start, stop, listening sockets, orders to every worker."""
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
-from fastlb.core.accept cimport listening_t
+from fastlb.core.accept cimport accept_free, accept_new, listening_t
 from fastlb.core.atomics cimport counter_add, counter_get, counter_t, flag_set
+from fastlb.core.bind cimport bind_close, bind_listen
 from fastlb.core.context cimport session_t, upstream_t
 from fastlb.core.events cimport (
     EVENT_MEMBER_EJECTED, EVENT_MEMBER_RETURNED, events_close, events_open, events_put, events_t,
 )
 from fastlb.core.hash cimport hash_mix
 from fastlb.core.lifetime cimport member_hold
-from fastlb.core.model cimport address_t, listener_t, member_t
+from fastlb.core.model cimport listener_t, member_t, pool_t
 from fastlb.core.probe cimport probes_free, probes_init, probes_start, probes_stop
 from fastlb.core.probe_target cimport probes_t
 from fastlb.core.snapshot cimport snapshot_reclaim, snapshots_init, snapshots_t
-from fastlb.core.sys.epoll cimport close, errno
+from fastlb.core.steer cimport steer_among
+from fastlb.core.sys.epoll cimport close
 from fastlb.core.sys.pthread cimport (
     pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
 )
-from fastlb.core.sys.socket cimport (
-    AF_INET6, IP_FREEBIND, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPV6_FREEBIND, IPV6_V6ONLY, SO_REUSEADDR, SO_REUSEPORT,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY, bind, getsockname, listen, ntohs, setsockopt, sockaddr,
-    socket, socklen_t,
-)
 from fastlb.core.worker cimport (
-    ORDER_CUT, ORDER_DRAIN, ORDER_LISTEN, ORDER_PURGE, ORDER_STOP, ORDER_UNLISTEN, order_kind_t, order_t, worker_await, worker_close,
-    worker_join, worker_open, worker_order, worker_start, worker_t,
+    ORDER_CUT, ORDER_DRAIN, ORDER_LISTEN, ORDER_PURGE, ORDER_QUEUED, ORDER_RENEW, ORDER_RETIRE, ORDER_STEER, ORDER_STOP,
+    ORDER_UNLISTEN, order_kind_t, order_t, worker_await, worker_close, worker_join, worker_open, worker_order, worker_start,
+    worker_t,
 )
 
 cdef extern from "<stdlib.h>" nogil:
@@ -37,8 +35,7 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     ENGINE_WORKERS = 128
-    ENGINE_ADDRESSES = 16        # of one listener
-    ENGINE_BACKLOG = 65535       # the kernel takes net.core.somaxconn of it
+    ENGINE_ADDRESSES = 64        # of one listener
 
 cdef struct engine_t:
     snapshots_t snapshots
@@ -107,7 +104,9 @@ cdef inline int engine_start(engine_t *e, const int *cpus, uint64_t seed) noexce
     return 0
 
 
-cdef inline int engine_order(engine_t *e, order_kind_t kind, void *object) noexcept nogil:
+cdef inline int engine_order_binding(
+    engine_t *e, order_kind_t kind, void *object, uint64_t binding
+) noexcept nogil:
     """Give all workers the same order and wait for all; the sum of their results. Under e.mutex."""
     cdef order_t orders[128]
     cdef uint32_t i
@@ -115,11 +114,15 @@ cdef inline int engine_order(engine_t *e, order_kind_t kind, void *object) noexc
     for i in range(e.count):
         orders[i].kind = kind
         orders[i].object = object
-        orders[i].fd = -1
+        orders[i].binding = binding
         worker_order(&e.workers[i], &orders[i])
     for i in range(e.count):
         result += worker_await(&e.workers[i], &orders[i])
     return result
+
+
+cdef inline int engine_order(engine_t *e, order_kind_t kind, void *object) noexcept nogil:
+    return engine_order_binding(e, kind, object, 0)
 
 
 cdef inline int64_t engine_sessions(engine_t *e) noexcept nogil:
@@ -196,82 +199,104 @@ cdef inline void engine_purge(engine_t *e, member_t *member) noexcept nogil:
                 break
             order.kind = ORDER_PURGE
             order.object = member
-            order.fd = -1
             member_hold(member)
             worker_order(&e.workers[i], order)
     pthread_mutex_unlock(&e.mutex)
 
 
-cdef inline int engine_bind(const address_t *address, uint32_t count, bint freebind, int *fds, uint16_t *port) noexcept nogil:
-    """Bind `count` sockets to one address, and listen. 0 or -errno with none left open. `port` 0 is replaced. `freebind`: to an
-    address that this machine does not have as well; clients come as soon as it has it.
+cdef inline int engine_listen(
+    engine_t *e, listener_t *listener, uint64_t binding, uint64_t replaced, const int *fds
+) noexcept nogil:
+    """Give each worker its socket of a binding. 0 or -errno: then every socket is closed.
 
-    The first is bound without SO_REUSEPORT, so that an address that anybody uses already is refused, this process included;
-    the others join it.
+    `replaced`: a binding of the same address, beside which these were bound; no connection is lost on the way from it to them.
+    The new sockets begin to listen at the end of the group, each worker gets its own, new connections are steered to them, and
+    the old ones are retired, in this order. `engine_release` ends it.
     """
-    cdef address_t here = address[0]
-    cdef socklen_t length
-    cdef uint32_t i
-    cdef int one = 1
-    cdef int error = 0
-    cdef uint32_t made = 0
-    for i in range(count):
-        fds[i] = socket(here.ip.sin6_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-        if fds[i] < 0:
-            error = -errno
-            break
-        made += 1
-        setsockopt(fds[i], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one))
-        setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))       # accepted sockets inherit it
-        if here.ip.sin6_family == AF_INET6:
-            setsockopt(fds[i], IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one))
-        if freebind and here.ip.sin6_family == AF_INET6:
-            setsockopt(fds[i], IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one))
-        elif freebind:
-            setsockopt(fds[i], IPPROTO_IP, IP_FREEBIND, &one, sizeof(one))
-        if i:
-            setsockopt(fds[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))
-        if bind(fds[i], <const sockaddr *>&here.ip, here.length) < 0:
-            error = -errno
-            break
-        if i == 0:
-            length = sizeof(here.ip)
-            getsockname(fds[i], <sockaddr *>&here.ip, &length)
-            port[0] = ntohs(here.ip.sin6_port)                                # at the same place in sockaddr_in
-            setsockopt(fds[i], SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))
-        if listen(fds[i], ENGINE_BACKLOG) < 0:
-            error = -errno
-            break
-    if error:
-        for i in range(made):
-            close(fds[i])
-    return error
-
-
-cdef inline int engine_listen(engine_t *e, listener_t *listener, const int *fds) noexcept nogil:
-    """Give each worker its socket. 0, or -ENOMEM: then no worker listens, and every socket is closed."""
     cdef order_t orders[128]
+    cdef listening_t *listenings[128]
     cdef uint32_t i
-    cdef int result = 0
+    cdef uint32_t made = 0
+    cdef int error = 0
     pthread_mutex_lock(&e.mutex)
     if not e.running:
-        result = -9                                                           # EBADF: stopped meanwhile
-        for i in range(e.count):
-            close(fds[i])
+        error = -9                                                            # EBADF: stopped meanwhile
+    while error == 0 and made < e.count:
+        listenings[made] = accept_new(listener, binding, fds[made])
+        if listenings[made] == NULL:
+            error = -12                                                       # ENOMEM
+        else:
+            made += 1
+    if replaced and error == 0:
+        error = bind_listen(e.count, fds)
+    if error:
+        for i in range(made):
+            accept_free(listenings[i])
+        bind_close(e.count, fds)
     else:
         for i in range(e.count):
             orders[i].kind = ORDER_LISTEN
-            orders[i].object = listener
-            orders[i].fd = fds[i]
+            orders[i].object = listenings[i]
             worker_order(&e.workers[i], &orders[i])
         for i in range(e.count):
-            if worker_await(&e.workers[i], &orders[i]):
-                result = orders[i].result
-                close(fds[i])
-        if result:
-            engine_order(e, ORDER_UNLISTEN, listener)
+            worker_await(&e.workers[i], &orders[i])
+        if replaced:
+            steer_among(fds[0], e.count, e.count)
+            engine_order_binding(e, ORDER_RETIRE, listener, replaced)
     pthread_mutex_unlock(&e.mutex)
-    return result
+    return error
+
+
+cdef inline void engine_retire(engine_t *e, listener_t *listener, uint64_t binding) noexcept nogil:
+    """No new handshake at these sockets; those that have begun are finished. `engine_release` ends it."""
+    pthread_mutex_lock(&e.mutex)
+    if e.running:
+        engine_order_binding(e, ORDER_RETIRE, listener, binding)
+    pthread_mutex_unlock(&e.mutex)
+
+
+cdef inline int engine_queued(engine_t *e, listener_t *listener, uint64_t binding) noexcept nogil:
+    """How many connections of a binding wait to be accepted."""
+    cdef int queued = 0
+    pthread_mutex_lock(&e.mutex)
+    if e.running:
+        queued = engine_order_binding(e, ORDER_QUEUED, listener, binding)
+    pthread_mutex_unlock(&e.mutex)
+    return queued
+
+
+cdef inline void engine_release(engine_t *e, listener_t *listener, uint64_t binding, uint64_t successor) noexcept nogil:
+    """Close the sockets of a retired binding. `successor`: the binding that replaced it; 0: none did.
+
+    Where a socket leaves the group the last one takes its place, so the old ones go from the last to the first: then what is
+    new always follows what is old, and is at last in the order of the workers again. With k old sockets left the new ones are
+    k..k+n-1, and one less when the next is gone; so meanwhile new connections go to k..k+n-2, which are new before and after. A
+    single worker has none to spare: there the index is none for a moment, when only new ones are left for the hash.
+    """
+    cdef order_t order
+    cdef uint32_t left
+    pthread_mutex_lock(&e.mutex)
+    if e.running and successor == 0:
+        engine_order_binding(e, ORDER_UNLISTEN, listener, binding)
+    elif e.running:
+        order.object = listener
+        for left in range(e.count, 0, -1):
+            order.kind = ORDER_STEER
+            order.binding = successor
+            order.first = left
+            order.count = e.count - 1 if e.count > 1 else 1
+            worker_order(&e.workers[0], &order)
+            worker_await(&e.workers[0], &order)
+            order.kind = ORDER_UNLISTEN
+            order.binding = binding
+            worker_order(&e.workers[left - 1], &order)
+            worker_await(&e.workers[left - 1], &order)
+        order.kind = ORDER_STEER
+        order.binding = successor
+        order.count = 0
+        worker_order(&e.workers[0], &order)
+        worker_await(&e.workers[0], &order)
+    pthread_mutex_unlock(&e.mutex)
 
 
 cdef inline void engine_unlisten(engine_t *e, listener_t *listener) noexcept nogil:
@@ -280,6 +305,14 @@ cdef inline void engine_unlisten(engine_t *e, listener_t *listener) noexcept nog
     flag_set(&listener.closing, 1)
     if e.running:
         engine_order(e, ORDER_UNLISTEN, listener)
+    pthread_mutex_unlock(&e.mutex)
+
+
+cdef inline void engine_renew(engine_t *e, pool_t *pool) noexcept nogil:
+    """Close the idle connections to a pool's members: the next sessions make new ones."""
+    pthread_mutex_lock(&e.mutex)
+    if e.running:
+        engine_order(e, ORDER_RENEW, pool)
     pthread_mutex_unlock(&e.mutex)
 
 

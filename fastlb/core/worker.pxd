@@ -8,16 +8,18 @@ waited for, so that whoever gave one knows that it is done.
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from fastlb.core.atomics cimport counter_bump, counter_get, flag_get, flag_set, flag_t
-from fastlb.core.accept cimport accept_close, accept_open, accept_resume_all, listening_t
+from fastlb.core.accept cimport (
+    accept_close, accept_free, accept_open, accept_queued, accept_resume_all, accept_retire, accept_steer, listening_t,
+)
 from fastlb.core.conn cimport (
     CONN_CLIENT, CONN_LISTENER, CONN_MEMBER, CONN_TIMEOUT, CONN_WAKE, ENOMEM, conn_close, conn_held, conn_of_timer, conn_t,
 )
 from fastlb.core.context cimport EXTRA_BYTES, PHASE_IDLE, SCRATCH_BYTES, context_t, session_t, upstream_t
 from fastlb.core.http_request cimport REQUEST_CLOSING_IDLE_MS
 from fastlb.core.l7_match cimport l7_scratch_free, l7_scratch_init
-from fastlb.core.lifetime cimport listener_release, member_release
+from fastlb.core.lifetime cimport member_release
 from fastlb.core.loop cimport LOOP_EVENTS, loop_close, loop_find, loop_open, loop_register, loop_tell_time
-from fastlb.core.model cimport listener_t, member_t
+from fastlb.core.model cimport listener_t, member_t, pool_t
 from fastlb.core.queue cimport queue_serve_all
 from fastlb.core.relay cimport pipes_dispose
 from fastlb.core.session cimport session_close, session_free
@@ -34,21 +36,27 @@ from fastlb.core.sys.pthread cimport (
 )
 from fastlb.core.timers cimport timer_arm, timer_t, timers_turn, timers_wait_ms
 from fastlb.core.upstream cimport upstream_abort
-from fastlb.core.upstream_idle cimport idle_on_event, idle_purge, upstream_drop, upstream_free
+from fastlb.core.upstream_idle cimport idle_drop, idle_on_event, idle_purge, upstream_drop, upstream_free
 
 cdef enum order_kind_t:
-    ORDER_LISTEN = 1             # object: listener, fd: its socket
-    ORDER_UNLISTEN = 2           # object: listener
+    ORDER_LISTEN = 1             # object: listening_t, for this worker
+    ORDER_UNLISTEN = 2           # object: listener, binding: one of its, 0: all
     ORDER_PURGE = 3              # object: member (counted by the order); nobody waits for it
     ORDER_DRAIN = 4              # no new connection; idle ones end
     ORDER_STOP = 5
     ORDER_CUT = 6                # object: listener; its sessions end, result: how many
+    ORDER_RETIRE = 7             # object: listener, binding
+    ORDER_QUEUED = 8             # likewise; result: how many connections wait to be accepted
+    ORDER_STEER = 9              # likewise, first, count: see accept_steer
+    ORDER_RENEW = 10             # object: pool; idle connections to its members are closed
 
 cdef struct order_t:             # lives on the stack of who gave it, until it is done; ORDER_PURGE: on the heap, nobody waits
     order_t *next
     order_kind_t kind
     void *object
-    int fd
+    uint64_t binding
+    uint32_t first
+    uint32_t count
     int result
     bint done
 
@@ -137,8 +145,7 @@ cdef inline void worker_sweep(context_t *c) noexcept nogil:
         elif conn.kind == CONN_MEMBER:
             upstream_free(c, <upstream_t *>conn)
         elif conn.kind == CONN_LISTENER:
-            listener_release((<listening_t *>conn).listener)
-            free(conn)
+            accept_free(<listening_t *>conn)
 
 
 cdef inline void worker_leftovers(context_t *c) noexcept nogil:
@@ -200,6 +207,17 @@ cdef inline void worker_close_upstreams(context_t *c, bint all_of_them) noexcept
         up = following
 
 
+cdef inline void worker_renew(context_t *c, const pool_t *pool) noexcept nogil:
+    """Close the idle connections to a pool's members."""
+    cdef upstream_t *up = c.upstreams
+    cdef upstream_t *following
+    while up != NULL:
+        following = up.next
+        if up.session == NULL and up.member.pool == pool:
+            idle_drop(c, up)
+        up = following
+
+
 cdef inline int worker_cut(context_t *c, listener_t *listener) noexcept nogil:
     """End every session of a listener now; how many there were."""
     cdef session_t *s = c.sessions
@@ -218,15 +236,24 @@ cdef inline int worker_cut(context_t *c, listener_t *listener) noexcept nogil:
 cdef inline void worker_obey(worker_t *w, order_t *order) noexcept nogil:
     cdef context_t *c = &w.c
     if order.kind == ORDER_LISTEN:
-        order.result = 0 if accept_open(c, <listener_t *>order.object, order.fd) else -ENOMEM
+        accept_open(c, <listening_t *>order.object)
     elif order.kind == ORDER_UNLISTEN:
-        accept_close(c, <listener_t *>order.object)
-        worker_close_idle(c, <listener_t *>order.object, 0)
+        accept_close(c, <listener_t *>order.object, order.binding)
+        if order.binding == 0:
+            worker_close_idle(c, <listener_t *>order.object, 0)
+    elif order.kind == ORDER_RETIRE:
+        accept_retire(c, <listener_t *>order.object, order.binding)
+    elif order.kind == ORDER_QUEUED:
+        order.result = accept_queued(c, <listener_t *>order.object, order.binding)
+    elif order.kind == ORDER_STEER:
+        accept_steer(c, <listener_t *>order.object, order.binding, order.first, order.count)
+    elif order.kind == ORDER_RENEW:
+        worker_renew(c, <pool_t *>order.object)
     elif order.kind == ORDER_PURGE:
         idle_purge(c, <member_t *>order.object)
     elif order.kind == ORDER_DRAIN:
         c.draining = 1
-        accept_close(c, NULL)
+        accept_close(c, NULL, 0)
         worker_close_idle(c, NULL, 1)
         worker_close_upstreams(c, 0)
     elif order.kind == ORDER_CUT:
@@ -312,7 +339,7 @@ cdef inline void *worker_run(void *argument) noexcept nogil:
             accept_resume_all(c)
         if c.loop.dead != NULL:
             worker_sweep(c)
-    accept_close(c, NULL)
+    accept_close(c, NULL, 0)
     while c.sessions != NULL:
         upstream_abort(c, c.sessions)
         session_close(c, c.sessions, 1)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Controller: load balancers that are kept, and made again from the store."""
 
+import resource
 import socket
 import threading
 
@@ -238,3 +239,39 @@ def test_members_that_were_down_get_nobody_before_their_first_probe(again, store
         assert {client_of(balancer).get().body for _ in range(4)} == {b"up"}
         balancer.pools[0].health_monitor.delete()
         assert not store.list("health")
+
+
+def test_a_failover_loses_nobody_and_brings_back_a_port_that_was_taken(again):
+    controller = again()
+    with Member() as member, socket.create_server(("127.0.0.1", 0)) as taken:
+        balancer = shop(controller, member)
+        port = taken.getsockname()[1]
+        failed = balancer.create_listener(
+            protocol="HTTP", protocol_port=port, default_pool=balancer.find_pool("web")
+        )
+        with Load(client_of(balancer), keep_alive=False) as load:
+            for _ in range(5):
+                controller.failover(balancer)
+            assert failed.provisioning_status == balancer.provisioning_status == "ERROR"
+            taken.close()
+            controller.failover(balancer)
+        assert load.failures == []
+        assert failed.provisioning_status == balancer.provisioning_status == "ACTIVE"
+        assert Client("127.0.0.1", port).get().status == 200
+
+
+def test_a_failover_that_finds_no_descriptor_is_an_error_and_the_old_sockets_serve(again):
+    controller = again()
+    with Member() as member:
+        balancer = shop(controller, member)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            controller.failover(balancer)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert balancer.provisioning_status == "ERROR"
+        assert "Too many open files" in balancer._error
+        assert client_of(balancer).get().status == 200
+        controller.failover(balancer)
+        assert balancer.provisioning_status == "ACTIVE"

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -154,8 +155,25 @@ def child(child_environment):
     return run
 
 
+@pytest.fixture
+def listening():
+    """`listening(port)`: how many sockets of this process listen on it."""
+
+    def count(port):
+        found = 0
+        for number, name in open_descriptors().items():
+            if name.startswith("socket:"):
+                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as copy:
+                    listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                    found += listens and copy.getsockname()[1] == port
+        return found
+
+    return count
+
+
 NAMESPACE = """
-import ctypes, os, subprocess, sys
+import ctypes, faulthandler, os, subprocess, sys
+faulthandler.dump_traceback_later(30, exit=True)
 def ip(*words):
     plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     if subprocess.run(["ip", *words], env=plain).returncode:
@@ -171,12 +189,14 @@ ip("link", "set", "lo", "up")
 def namespace(child_environment):
     """`namespace(source)`: run a program in a network of its own, which has a loopback device alone; its output.
 
-    `ip("address", "add", …)` there is the command. The test is skipped where the machine has not the right.
+    `ip("address", "add", …)` there is the command, and `import tun` the module beside this one. The test is skipped
+    where the machine has not the right.
     """
+    folder = f"sys.path.append({os.path.dirname(__file__)!r})\n"
 
     def run(source):
         result = subprocess.run(
-            [sys.executable, "-c", NAMESPACE + textwrap.dedent(source)],
+            [sys.executable, "-c", NAMESPACE + folder + textwrap.dedent(source)],
             capture_output=True,
             text=True,
             timeout=60,
