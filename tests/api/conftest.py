@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The REST API over a controller of its own, on a loopback port, and a client that speaks JSON."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from fastlb.api.call import Caller
 from fastlb.api.server import Server
 from fastlb.controller import Controller
 from fastlb.store.memory import MemoryStore
+from fastlb.testing import Client, unused_port
 
 SUBNET = "3f9a5c1e-6a0b-4d6f-9a55-0d5c1b7f0a01"
 """Any subnet will do where none are configured."""
@@ -29,10 +31,10 @@ class Api:
         self.session = requests.Session()
         self._served = served
 
-    def called_by(self, caller: Caller | None) -> None:
-        """From now on this is who asks; None: anyone, without authentication."""
+    def called_by(self, caller: Caller | None, **extra: Any) -> None:
+        """From now on this is who asks; None: anyone, without authentication. extra: as `create_app` takes it."""
         identify = anyone if caller is None else lambda headers: caller
-        self._served.app = create_app(self.controller, identify=identify)
+        self._served.app = create_app(self.controller, identify=identify, extra=extra)
 
     def call(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> requests.Response:
         """One request. path: below /v2/lbaas, or whole when it begins with /v2 or is "/"."""
@@ -67,6 +69,50 @@ class Api:
 
     def load_balancer(self, **fields: Any) -> Any:
         return self.post("/loadbalancers", loadbalancer={"vip_subnet_id": SUBNET, **fields})
+
+    def pool(self, **fields: Any) -> str:
+        """The id of a pool, on a load balancer of its own."""
+        described = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", **fields}
+        pool_id: str = self.load_balancer(vip_address="127.0.0.1", pools=[described])["pools"][0]["id"]
+        return pool_id
+
+
+class Site:
+    """A load balancer with a HTTP listener and its pool, made over the API, and a client for it."""
+
+    def __init__(self, api: Api, pool: dict[str, Any]) -> None:
+        port = unused_port()
+        described = {"name": "web", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", **pool}
+        made = api.load_balancer(
+            name="site",
+            vip_address="127.0.0.1",
+            listeners=[
+                {"name": "http", "protocol": "HTTP", "protocol_port": port, "default_pool": described}
+            ],
+        )
+        self.api = api
+        self.id = made["id"]
+        self.listener = made["listeners"][0]["id"]
+        self.pool = made["pools"][0]["id"]
+        self.members = f"/pools/{self.pool}/members"
+        self.client = Client(made["vip_address"], port)
+
+    def member(self, address: Any = "192.0.2.1", protocol_port: int = 80, **fields: Any) -> Any:
+        """A new member of the pool: at an address, or a scripted one."""
+        if not isinstance(address, str):
+            address, protocol_port = address.address, address.port
+        document = {"address": address, "protocol_port": protocol_port, **fields}
+        return self.api.post(self.members, member=document)
+
+    def answers(self, count: int, target: str = "/", **options: Any) -> Counter[bytes]:
+        """The bodies of so many answers, each on a connection of its own."""
+        return Counter(self.client.request(target, **options).body for _ in range(count))
+
+
+@pytest.fixture
+def site(api):
+    """`site.pool`, `site.listener`, `site.client`: something to hang members, monitors and policies on."""
+    return Site(api, {})
 
 
 @pytest.fixture

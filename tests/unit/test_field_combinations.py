@@ -376,8 +376,11 @@ def test_a_domain_name_needs_http_1_1(version):
 
 def test_udp_connect_has_a_shortest_delay():
     assert monitor("UDP-CONNECT", delay=3).delay == 3
-    with pytest.raises(ConfigError, match=r"^delay=2: must be 3 or more for UDP-CONNECT$"):
+    with pytest.raises(ConfigError, match=r"^delay=2: must be 3 or more for UDP-CONNECT$") as caught:
         monitor("UDP-CONNECT", delay=2)
+    assert caught.value.fault == (
+        "Validation failure: The request delay value 2 should be larger than 3 for UDP-CONNECT health monitor type."
+    )
 
 
 def test_a_timeout_may_be_longer_than_the_delay():

@@ -180,9 +180,15 @@ def test_a_pool_has_one_monitor(pool, monitor):
 
 def test_a_monitor_must_suit_its_pool(lb):
     pool = lb.create_pool(protocol="UDP", lb_algorithm="ROUND_ROBIN")
-    with pytest.raises(ConfigError, match=r"must be one of UDP-CONNECT, SCTP, TCP, HTTP on a UDP pool"):
+    with pytest.raises(
+        ConfigError, match=r"must be one of UDP-CONNECT, SCTP, TCP, HTTP on a UDP pool"
+    ) as caught:
         pool.create_health_monitor(type="PING", delay=5, timeout=4, max_retries=2)
     assert pool.health_monitor is None
+    assert caught.value.fault == (
+        "Validation failure: The associated pool protocol is UDP, so only a UDP-CONNECT/SCTP/TCP/HTTP health monitor "
+        "is supported."
+    )
 
 
 def test_a_listener_has_one_default_pool(listener, pool):
