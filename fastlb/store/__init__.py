@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from fastlb.errors import StoreError
+
 if TYPE_CHECKING:
     from fastlb.store.sqlite import SQLiteStore
 
@@ -105,8 +107,14 @@ def default_directory() -> Path:
     """`$XDG_STATE_HOME/fastlb`, or `~/.local/state/fastlb` where that is not set (or not absolute, which the XDG Base
     Directory Specification has ignored)."""
     given = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(given) if os.path.isabs(given) else Path.home() / ".local" / "state"
-    return base / "fastlb"
+    if os.path.isabs(given):
+        return Path(given) / "fastlb"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        problem = "is not set, and the user of this process has no home directory"
+        raise StoreError("XDG_STATE_HOME", problem, "set it, or name a directory") from None
+    return home / ".local" / "state" / "fastlb"
 
 
 def open_store(

@@ -27,6 +27,7 @@ from fastlb.store.documents import decode, encode_changes
 from fastlb.store.migrations import MIGRATIONS, Migration
 from fastlb.store.sqlite_file import (
     DAMAGED,
+    DATABASE_ERRORS,
     bring_up_to_date,
     connect,
     database_error,
@@ -119,7 +120,7 @@ class SQLiteStore:
                 raise
         except BaseException as error:
             self._directory.release()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, DATABASE_ERRORS):
                 raise database_error(self.path, error) from None
             if isinstance(error, OSError):
                 raise system_error(self.path, "cannot be opened", error) from None
@@ -166,11 +167,11 @@ class SQLiteStore:
                 connection = connect(self.path, "mode=ro")
             yield connection
             usable = True
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise database_error(self.path, error) from None
         except msgspec.DecodeError as error:
             problem, remedy = (
-                f"is damaged (a document is no JSON: {error})",
+                f"is damaged: a document is no JSON: {error}",
                 DAMAGED.format(name=self.path.name),
             )
             raise StoreError(str(self.path), problem, remedy) from None
@@ -209,7 +210,7 @@ class SQLiteStore:
                 return self._write(self._writer, written, gone)
             except BaseException as error:
                 self._undo()
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, DATABASE_ERRORS):
                     raise database_error(self.path, error) from None
                 raise
 
@@ -250,7 +251,7 @@ class SQLiteStore:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             self._revision = self._read_revision(connection)
-        except sqlite3.Error:
+        except DATABASE_ERRORS:
             # The next commit opens another one, and reads the revision there.
             self._writer = None
             connection.close()

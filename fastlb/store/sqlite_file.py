@@ -17,11 +17,14 @@ from fastlb.store.migrations import APPLICATION_ID, Migration, migrate
 from fastlb.store.state_directory import sync_directory, system_error
 
 DAMAGED = "put a backup in its place, or move {name}* away to begin with an empty store"
+SMALLEST = 512
+"""Bytes; SQLite takes what is shorter than a page for an empty database."""
 REMEDIES = {
     sqlite3.SQLITE_FULL: "make room on that file system and try again",
     sqlite3.SQLITE_IOERR: "see what the system's log says about that disk, and whether it has room; then try again",
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: DAMAGED,
+    sqlite3.SQLITE_ERROR: DAMAGED,  # our statements are right, so the tables are not
     sqlite3.SQLITE_READONLY: "give the user of this process the right to write it, and its directory",
     sqlite3.SQLITE_BUSY: "another program has it locked; end that program and try again",
     sqlite3.SQLITE_LOCKED: "another program has it locked; end that program and try again",
@@ -29,12 +32,19 @@ REMEDIES = {
 }
 
 
-def database_error(path: Path, error: sqlite3.Error) -> StoreError:
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a statement may raise; the second where names in a damaged file are no text, and so SQLite's message is none."""
+
+
+def database_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
     """What SQLite could not do, as a store says it."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreError(str(path), f"is damaged: {error}", DAMAGED.format(name=path.name))
     code = getattr(error, "sqlite_errorcode", 0)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     remedy = REMEDIES.get(code & 0xFF, "see what the system's log says, and try again")
-    return StoreError(str(path), f"{error} ({name})", remedy.format(name=path.name))
+    problem = f"is damaged: {error} ({name})" if remedy is DAMAGED else f"{error} ({name})"
+    return StoreError(str(path), problem, remedy.format(name=path.name))
 
 
 def connect(
@@ -95,7 +105,7 @@ def make(path: Path, migrations: Sequence[Migration]) -> None:
         _put_in_place(new, path)
     except OSError as error:
         raise system_error(path, "cannot be made", error) from None
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise database_error(path, error) from None
 
 
@@ -115,7 +125,7 @@ def look(path: Path, newest: int) -> int:
             return _look_inside(path, connection, newest)
         finally:
             connection.close()
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise database_error(path, error) from None
     finally:
         if logged and not indexed:
@@ -139,6 +149,9 @@ def _look_from_outside(path: Path) -> None:
         raise StoreError(str(path), "is empty; a store's file never is", DAMAGED.format(name=path.name))
     if head != b"SQLite format 3\0":
         raise StoreError(str(path), "is not a SQLite file", DAMAGED.format(name=path.name))
+    if found.st_size < SMALLEST:
+        problem = f"is damaged: only {found.st_size} bytes are left of it"
+        raise StoreError(str(path), problem, DAMAGED.format(name=path.name))
 
 
 def _look_inside(path: Path, connection: sqlite3.Connection, newest: int) -> int:
@@ -159,9 +172,9 @@ def _look_inside(path: Path, connection: sqlite3.Connection, newest: int) -> int
     problems = [row[0] for row in connection.execute("PRAGMA quick_check(5)")]
     if problems != ["ok"]:
         found = "; ".join(" ".join(str(problem).split()) for problem in problems)
-        raise StoreError(str(path), f"is damaged ({found})", DAMAGED.format(name=path.name))
+        raise StoreError(str(path), f"is damaged: {found}", DAMAGED.format(name=path.name))
     if read_revision(connection) is None:
-        raise StoreError(str(path), "is damaged (it has lost its revision)", DAMAGED.format(name=path.name))
+        raise StoreError(str(path), "is damaged: it has lost its revision", DAMAGED.format(name=path.name))
     return version
 
 
@@ -186,7 +199,7 @@ def bring_up_to_date(
         _put_in_place(new, kept)
     except OSError as error:
         raise system_error(kept, "the copy from before a migration cannot be made", error) from None
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise database_error(kept, error) from None
     try:
         migrate(connection, version, migrations)
