@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from fastlb.errors import StoreError
-from fastlb.store import Commit, Drop, Put, Row, Rows
+from fastlb.store import Commit, Drop, Put, Row, Rows, Store
 from fastlb.store.announcer import Announcer
 from fastlb.store.documents import decode, encode_changes
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """`fastlb.store.Store` in dictionaries. Documents are kept as JSON, so that what works here works in a file too."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@
 One connection writes, under a lock. Readers have connections of their own, which SQLite lets see the last commit
 while the next is being written. Python gives the GIL away with every row that SQLite steps to, and gets it back
 5 ms later when another thread computes; so rows are written by the hundred and read as one text.
-10,000 rows listed beside a busy thread: 3.1 s row by row, 0.1 s so (benchmarks/bench_store.py).
+10,000 rows listed beside a busy thread: 5 s row by row, 0.1 s so (benchmarks/bench_store.py).
 """
 
 import os
@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Self, TypeVar, get_args
 import msgspec
 
 from fastlb.errors import ConfigError, StoreError
-from fastlb.store import Commit, Drop, Put, Row, Rows, Synchronous
+from fastlb.store import Commit, Drop, Put, Row, Rows, Store, Synchronous
 from fastlb.store.announcer import Announcer
 from fastlb.store.documents import decode, encode_changes
 from fastlb.store.migrations import MIGRATIONS, Migration
@@ -76,7 +76,7 @@ def _in_parts(items: Iterable[T]) -> Iterator[list[T]]:
         yield part
 
 
-class SQLiteStore:
+class SQLiteStore(Store):
     """`fastlb.store.Store` in the file `fastlb.db` of a directory. `fastlb.store.open_store` says more.
 
     migrations: the steps that make the schema; the last one's number is the version of the file.
@@ -207,6 +207,8 @@ class SQLiteStore:
                 if self._writer is None:
                     self._writer = self._open_writer()
                     self._revision = self._read_revision(self._writer)
+                elif self._writer.in_transaction:  # a second Ctrl-C ended the undoing of an earlier one
+                    self._undo()
                 return self._write(self._writer, written, gone)
             except BaseException as error:
                 self._undo()

@@ -30,7 +30,7 @@ import fastlb
 took = time.process_time() - start
 assert set(os.listdir("/proc/self/fd")) == before, "a descriptor was opened"
 assert os.listdir("/proc/self/task") == [str(os.getpid())], "a thread was started"
-heavy = {"numpy", "logging", "asyncio", "prometheus_client", "ssl", "http"} & set(sys.modules)
+heavy = {"numpy", "logging", "asyncio", "prometheus_client", "ssl", "http", "sqlite3"} & set(sys.modules)
 assert not heavy, heavy
 lb = fastlb.LoadBalancer()
 lb.create_listener(protocol="HTTP", protocol_port=80)
