@@ -201,6 +201,16 @@ def test_a_stopped_watcher_hears_no_more(store):
     assert first.revisions == [1]
 
 
+def test_a_watcher_that_another_one_stops_is_not_called_for_the_same_commit(store):
+    heard = Heard()
+    stops = []
+    store.watch(lambda commit: stops[0]())
+    stops.append(store.watch(heard))
+    store.commit([put("a")])
+    store.close()
+    assert heard == []
+
+
 def test_a_callback_watched_twice_is_called_twice_and_stopped_one_by_one(store):
     heard = Heard()
     stop, _ = store.watch(heard), store.watch(heard)

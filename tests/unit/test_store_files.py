@@ -11,15 +11,17 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from random import Random
 
 import pytest
 
 from fastlb import ConfigError, StoreError
 from fastlb.store import default_directory, open_store
+from fastlb.store import sqlite as sqlite_store
 from fastlb.store.migrations import MIGRATIONS
 from fastlb.store.sqlite import SQLiteStore
-from fastlb.testing import open_descriptors
+from fastlb.testing import eventually, open_descriptors
 
 LOCK = "fastlb.lock"
 
@@ -231,6 +233,31 @@ def test_nothing_is_left_open_by_a_closed_store(tmp_path):
     assert open_descriptors() == before
 
 
+def test_closing_waits_for_who_still_reads(filled):
+    store = open_store(filled)
+    with store._reader() as connection:
+        closing = threading.Thread(target=store.close)
+        closing.start()
+        eventually(lambda: store._closed)
+        closing.join(0.05)
+        assert closing.is_alive()
+        assert connection.execute("SELECT count(*) FROM objects").fetchone() == (2000,)
+    closing.join(10)
+    assert not closing.is_alive()
+    assert [*files(filled)] == ["fastlb.db"]
+
+
+def test_the_log_of_a_large_commit_is_cut_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_store, "LOG_KEPT_BYTES", 1 << 20)
+    log = tmp_path / "fastlb.db-wal"
+    with open_store(tmp_path, synchronous="OFF") as store:
+        store.commit([("pool", str(row), {"filling": "x" * 4000}) for row in range(2000)])
+        assert log.stat().st_size > 4 << 20
+        store.commit(rows(1))
+        store.commit(rows(2))
+        assert log.stat().st_size <= 1 << 20
+
+
 def test_reading_goes_on_after_the_process_changed_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with open_store("state") as store:
@@ -400,6 +427,22 @@ def test_a_broken_file_whose_process_was_killed_is_left_as_it_was_with_its_log(t
     with open_store(tmp_path / "whole") as store:
         assert [row.id for row in store.list("pool")] == [*map(str, range(2000)), "last"]
         assert store.revision == 2
+
+
+def test_a_checkpoint_that_a_kill_broke_off_is_made_good_from_the_log(tmp_path):
+    with Child(tmp_path, KILLED) as child:
+        child.go()
+        assert child.process.wait(30) == -9
+    database, log = tmp_path / "fastlb.db", (tmp_path / "fastlb.db-wal").read_bytes()
+    frame = 24 + 4096
+    logged = {int.from_bytes(log[at : at + 4]) for at in range(32, len(log), frame)} - {1}
+    assert logged
+    with database.open("r+b") as file:
+        for page in logged:
+            file.seek((page - 1) * 4096)
+            file.write(b"half of a page".ljust(4096, b"\xa5"))
+    with open_store(tmp_path) as store:
+        assert [row.id for row in store.list("pool")] == [*map(str, range(2000)), "last"]
 
 
 def test_a_log_without_its_file_is_not_taken_into_a_new_one(filled):
