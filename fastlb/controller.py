@@ -17,6 +17,8 @@ from fastlb.engine import Engine
 from fastlb.errors import BindError, Conflict, FastLBError, NotFound, StateError, StoreError
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
+from fastlb.network import Change as NetworkChange
+from fastlb.network import Networking
 from fastlb.resource import Resource, find
 from fastlb.types import ProvisioningStatus
 
@@ -53,11 +55,19 @@ class Controller:
     the change when the call returns. Calls may come from any thread.
 
     store: where they are kept; owns_store: `close()` closes it too. engine: the threads that do the work; None: the
-    default engine.
+    default engine. networking: where their addresses come from; None: a subnet in 127.0.0.0/8.
     """
 
-    def __init__(self, store: "Store", *, engine: Engine | None = None, owns_store: bool = False) -> None:
+    def __init__(
+        self,
+        store: "Store",
+        *,
+        engine: Engine | None = None,
+        owns_store: bool = False,
+        networking: Networking | None = None,
+    ) -> None:
         self.store = store
+        self.networking = networking or Networking()
         self._owns_store = owns_store
         self._engine = engine
         self._lock = threading.RLock()
@@ -66,6 +76,8 @@ class Controller:
         # Members whose probes fail, as the store has it.
         self._down: set[str] = set()
         self._ending: set[threading.Thread] = set()
+        # What the network does together with the making of a load balancer, until that is stored.
+        self._plans: dict[str, NetworkChange] = {}
         # How many have opened it: the last one to close it stops all.
         self._users = 0
 
@@ -86,6 +98,7 @@ class Controller:
             self._users += 1
             if self._users > 1:
                 return self
+        self.networking.open(self.store, self._find)
         rows = [row for kind in records.KINDS for row in self.store.list(kind)]
         trees, lost = records.trees(rows)
         self._down = {row.id for row in self.store.list(HEALTH)}
@@ -102,6 +115,7 @@ class Controller:
             for member in (member for pool in balancer.pools for member in pool.members):
                 member._known_down = member.id in self._down
             self._take(balancer)
+            self.networking.attach(balancer)
             self._start(balancer)
             self._note_failures(balancer)
         return self
@@ -126,6 +140,7 @@ class Controller:
             balancer.stop(max(0.0, began + wait_s - time.monotonic()))
         for thread in list(self._ending):
             thread.join()
+        self.networking.close()
         with self._lock:
             for table in self._index.values():
                 table.clear()
@@ -197,15 +212,23 @@ class Controller:
         if not balancer.project_id:
             balancer._spec = replace(balancer._spec, project_id=DEFAULT_PROJECT_ID)
         balancer._engine = balancer._engine or self._engine
-        balancer._journal = self
+        described = balancer._spec
+        plan = self.networking.plan(described, project_id=balancer.project_id, balancer_id=balancer.id)
         try:
+            balancer._spec = plan.spec
+            balancer._journal = self
+            self._plans[balancer.id] = plan
             with balancer._change():
                 for one in balancer._everything():
                     one._unsaved()
         except BaseException:
-            balancer._journal = None
+            plan.undo()
+            balancer._spec, balancer._journal = described, None
             raise
+        finally:
+            self._plans.pop(balancer.id, None)
         self._take(balancer)
+        self.networking.attach(balancer)
         self._start(balancer)
         return balancer
 
@@ -308,11 +331,15 @@ class Controller:
         order = {kind: at for at, kind in enumerate(records.KINDS)}
         objects = sorted(changed, key=lambda one: order[one.KIND])
         unknown = self._of_unknown_health(objects)
-        self.store.commit(
-            [records.record(one) for one in objects if not one._deleted],
-            [(one.KIND, one.id) for one in objects if one._deleted]
-            + [(HEALTH, one_id) for one_id in unknown],
-        )
+        with self._network_change(balancer) as change:
+            self.store.commit(
+                [*change.puts, *(records.record(one) for one in objects if not one._deleted)],
+                [
+                    *((one.KIND, one.id) for one in objects if one._deleted),
+                    *((HEALTH, one_id) for one_id in unknown),
+                    *change.drops,
+                ],
+            )
         with self._lock:
             self._down -= unknown
             for one in objects:
@@ -320,6 +347,16 @@ class Controller:
                     self._forget(one)
                 else:
                     self._know(one)
+
+    def _network_change(self, balancer: LoadBalancer) -> NetworkChange:
+        """What the network does together with this change of a load balancer: something when it is new or deleted."""
+        if balancer._deleted:
+            return self.networking.release(balancer.id)
+        return self._plans.pop(balancer.id, None) or NetworkChange()
+
+    def _find(self, balancer_id: str) -> LoadBalancer | None:
+        found = self._index["loadbalancer"].get(balancer_id)
+        return found if isinstance(found, LoadBalancer) else None
 
     def _of_unknown_health(self, objects: Iterable[Resource[Any]]) -> set[str]:
         """Members that were down and are so no more: they are gone, or their monitor is new or gone."""
