@@ -398,10 +398,11 @@ class Listener(NamedResource[ListenerSpec]):
                     and other.protocol_port == spec.protocol_port
                     and relations.port_group(other._spec.protocol) == group
                 ):
-                    raise Conflict(
+                    taken = (
                         "Another Listener on this Load Balancer is already using protocol "
                         f"{other._spec.protocol} and protocol_port {spec.protocol_port}"
                     )
+                    raise Conflict(taken, fault=taken)
         if spec.default_pool_id is not None:
             pool = balancer._pools.get(spec.default_pool_id)
             if pool is None:

@@ -30,6 +30,10 @@ LISTING = lists.listing(
     "hsts_max_age",
     "hsts_include_subdomains",
     "hsts_preload",
+    "sni_container_refs",
+    "allowed_cidrs",
+    "tls_versions",
+    "alpn_protocols",
     relations=lists.LOAD_BALANCER,
 )
 CHILDREN = ("default_pool", "l7policies")

@@ -43,7 +43,8 @@ class Listing:
     plural: str
     """Its key in the document."""
     attributes: frozenset[str]
-    """What it may be filtered and sorted by, of what it shows: everything that is one plain value."""
+    """What it may be filtered and sorted by, of what it shows: everything that is a plain value, or a list of strings,
+    which matches by what is in it."""
     relations: Mapping[str, Accessor] = field(default_factory=dict)
     """What it may be filtered by beside that."""
     links: str = ""
@@ -178,6 +179,8 @@ class _Query:
                 return value == truth
             if isinstance(value, int | float):
                 return value == number
+            if isinstance(value, tuple | list):
+                return text in value
             return isinstance(value, datetime) and value.strftime("%Y-%m-%dT%H:%M:%S") == text
 
         return same

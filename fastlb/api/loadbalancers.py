@@ -24,6 +24,7 @@ LISTING = lists.listing(
     "vip_network_id",
     "vip_qos_policy_id",
     "vip_vnic_type",
+    "vip_sg_ids",
     "provider",
     "flavor_id",
     "availability_zone",

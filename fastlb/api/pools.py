@@ -25,6 +25,8 @@ LISTING = lists.listing(
     "crl_container_ref",
     "tls_enabled",
     "tls_ciphers",
+    "tls_versions",
+    "alpn_protocols",
     relations=lists.LOAD_BALANCER,
 )
 PARENTS = ("loadbalancer_id", "listener_id")

@@ -7,6 +7,7 @@ import msgspec
 
 from fastlb.l7 import L7Policy
 from fastlb.listener import Listener
+from fastlb.monitor import HealthMonitor
 from fastlb.pool import Pool
 from fastlb.resource import Resource
 from fastlb.schema.field import Record, plain, rules
@@ -54,7 +55,11 @@ def tree(resource: Resource[Any]) -> dict[str, Any]:
         shown["members"] = [tree(member) for member in resource.members]
         monitor = resource.health_monitor
         shown["healthmonitor"] = None if monitor is None else tree(monitor)
+        shown.pop("healthmonitor_id", None)
+    # What is above it is known.
     shown.pop("loadbalancers", None)
+    if isinstance(resource, HealthMonitor):
+        shown.pop("pools")
     return shown
 
 
