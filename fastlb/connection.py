@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """`fastlb.connect()`: the load balancers that are kept in a state directory, as objects of this process."""
 
+import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastlb.engine import Engine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastlb.controller import Controller
 
-_controllers: dict[Path, "Controller"] = {}
+_controllers: dict[str, "Controller"] = {}
 _lock = threading.Lock()
 
 
-def connect(state: str | Path | None = None, *, engine: Engine | None = None) -> "Controller":
+def connect(state: "str | Path | None" = None, *, engine: Engine | None = None) -> "Controller":
     """The load balancers of a state directory: they are made again, forward, and whatever is changed is kept.
 
     Within one process every `connect()` to a directory answers the same controller, and so the same objects, also
@@ -28,7 +30,7 @@ def connect(state: str | Path | None = None, *, engine: Engine | None = None) ->
     from fastlb.controller import Controller
     from fastlb.store import default_directory, open_store
 
-    directory = (default_directory() if state is None else Path(state)).resolve()
+    directory = os.path.realpath(default_directory() if state is None else state)
     with _lock:
         controller = _controllers.get(directory)
         if controller is not None and controller.is_open:

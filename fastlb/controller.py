@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fastlb import records
 from fastlb.balancer import LoadBalancer
-from fastlb.engine import Engine
+from fastlb.engine import Engine, default_engine
 from fastlb.errors import BindError, Conflict, FastLBError, NotFound, StateError, StoreError
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
@@ -80,6 +80,7 @@ class Controller:
         self._plans: dict[str, NetworkChange] = {}
         # How many have opened it: the last one to close it stops all.
         self._users = 0
+        self._kept: Engine | None = None
 
     # Life.
 
@@ -98,7 +99,18 @@ class Controller:
             self._users += 1
             if self._users > 1:
                 return self
+        try:
+            self._open()
+        except BaseException:
+            self._users = 0
+            raise
+        return self
+
+    def _open(self) -> None:
         self.networking.open(self.store, self._find)
+        # Load balancers come and go: the threads need not, each time that there is none.
+        self._kept = self._engine or default_engine()
+        self._kept._keep(self)
         rows = [row for kind in records.KINDS for row in self.store.list(kind)]
         trees, lost = records.trees(rows)
         self._down = {row.id for row in self.store.list(HEALTH)}
@@ -118,7 +130,6 @@ class Controller:
             self.networking.attach(balancer)
             self._start(balancer)
             self._note_failures(balancer)
-        return self
 
     def close(self, drain_timeout: float | None = None) -> None:
         """Stop all load balancers, which stay stored; sessions under way have as long as each gives them.
@@ -140,6 +151,8 @@ class Controller:
             balancer.stop(max(0.0, began + wait_s - time.monotonic()))
         for thread in list(self._ending):
             thread.join()
+        if self._kept is not None:
+            self._kept._let_go(self)
         self.networking.close()
         with self._lock:
             for table in self._index.values():

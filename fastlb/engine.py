@@ -56,7 +56,10 @@ class Engine:
         self._core: _core.Core | None = None
         self._supervisor: threading.Thread | None = None
         self._stopping = False
+        self._halted = threading.Condition(self._lock)
         self._explicit = False
+        # Who keeps the threads while no load balancer is started.
+        self._keepers: set[object] = set()
         self._forked = 0
         self._balancers: dict[LoadBalancer, None] = {}
         self._members: dict[int, Member] = {}
@@ -98,6 +101,7 @@ class Engine:
         if self._forked:
             return  # the parent's threads are the parent's business; `with` blocks end here too
         deadline = time.monotonic() + grace
+        self._keepers.clear()
         self._explicit = True  # so that the last load balancer leaves the threads to us
         try:
             balancers = self.load_balancers
@@ -132,21 +136,41 @@ class Engine:
     def _enter(self, balancer: "LoadBalancer") -> _core.Core:
         """A load balancer starts: the threads are there when this returns."""
         with self._lock:
-            self._check_fork()
-            if self._stopping:
-                raise StateError("engine: is stopping")
-            if self._core is None:
-                self._boot()
+            core = self._running_core()
             self._balancers[balancer] = None
-            assert self._core is not None
-            return self._core
+            return core
+
+    def _running_core(self) -> _core.Core:
+        """Under the lock. Threads that are about to end (the last load balancer has just left) are waited for."""
+        self._check_fork()
+        while self._stopping:
+            if threading.current_thread() is self._supervisor:
+                raise StateError("engine: is stopping; a status callback cannot wait for that")
+            self._halted.wait()
+        if self._core is None:
+            self._boot()
+        assert self._core is not None
+        return self._core
+
+    def _keep(self, owner: object) -> None:
+        """Have the threads now, and until `_let_go`, also while no load balancer is started."""
+        with self._lock:
+            self._running_core()
+            self._keepers.add(owner)
+
+    def _let_go(self, owner: object) -> None:
+        with self._lock:
+            self._keepers.discard(owner)
+            if self._balancers or self._explicit:
+                return
+        self._halt()
 
     def _leave(self, balancer: "LoadBalancer") -> None:
         """A load balancer has stopped. Not to be called under its lock: the supervisor may be waiting for that."""
         with self._lock:
             self._balancers.pop(balancer, None)
             self._marked.discard(balancer)
-            if self._balancers or self._explicit or self._core is None:
+            if self._balancers or self._explicit or self._keepers or self._core is None:
                 return
         self._halt()
 
@@ -193,7 +217,7 @@ class Engine:
     def _halt(self) -> None:
         with self._lock:
             core = self._core
-            if core is None or self._balancers or self._stopping:
+            if core is None or self._balancers or self._keepers or self._stopping:
                 return
             self._stopping = True
             supervisor = self._supervisor
@@ -212,6 +236,7 @@ class Engine:
                 self._members.clear()
                 self._marked.clear()
                 _engines.discard(self)
+                self._halted.notify_all()
 
     def _supervise(self, core: _core.Core) -> None:
         try:
@@ -286,6 +311,8 @@ def _abandon_all() -> None:
     for engine in list(_engines):
         engine._forked = parent
         engine._lock = threading.RLock()
+        engine._halted = threading.Condition(engine._lock)
+        engine._keepers.clear()
         if engine._core is not None:
             engine._core.abandon()
         left.append(engine._core)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several load balancers and many listeners live in one process without knowing of each other."""
 
+import threading
+
 import pytest
 
 import fastlb
@@ -101,3 +103,24 @@ def test_a_load_balancer_starts_again_with_its_counters(balance, member):
         balancer.lb.stop(0)
         assert balancer.listener.stats.requests == turn
         balancer.lb.start()
+
+
+def test_a_load_balancer_starts_while_the_last_one_before_it_stops(nothing_stays_behind):
+    engine = fastlb.Engine(workers=1)
+    failures = []
+
+    def come_and_go():
+        try:
+            for _ in range(40):
+                with fastlb.LoadBalancer(engine=engine, drain_timeout=0):
+                    pass
+        except fastlb.FastLBError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert not engine.running
