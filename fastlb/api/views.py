@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How objects of the model look in answers: as `GET` shows them, and as Octavia answers a create or an update."""
 
+import functools
 from typing import Any
 
 import msgspec
@@ -20,8 +21,8 @@ def body(resource: Resource[Any]) -> dict[str, Any]:
     what Octavia's clients compare is Octavia's."""
     shown = resource.show()
     kind: type[Record] = type(resource._spec)
-    for name, rule in rules(kind).items():
-        if rule.ours and shown.get(name) == plain(_default(kind, name)):
+    for name, default in _ours(kind).items():
+        if shown.get(name) == default:
             shown.pop(name, None)
     return shown
 
@@ -63,11 +64,14 @@ def tree(resource: Resource[Any]) -> dict[str, Any]:
     return shown
 
 
-def _default(kind: type[Record], name: str) -> Any:
-    for field in msgspec.structs.fields(kind):
-        if field.name == name:
-            return field.default
-    raise KeyError(name)
+@functools.cache
+def _ours(kind: type[Record]) -> dict[str, Any]:
+    """The fields that Octavia does not have, and what they are when nobody sets them."""
+    return {
+        field.name: plain(field.default)
+        for field in msgspec.structs.fields(kind)
+        if rules(kind)[field.name].ours
+    }
 
 
 def stats(figures: Stats) -> dict[str, int]:
