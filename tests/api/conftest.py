@@ -73,7 +73,7 @@ class Api:
     def pool(self, **fields: Any) -> str:
         """The id of a pool, on a load balancer of its own."""
         described = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", **fields}
-        pool_id: str = self.load_balancer(vip_address="127.0.0.1", pools=[described])["pools"][0]["id"]
+        pool_id: str = self.load_balancer(pools=[described])["pools"][0]["id"]
         return pool_id
 
 
@@ -85,7 +85,6 @@ class Site:
         described = {"name": "web", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", **pool}
         made = api.load_balancer(
             name="site",
-            vip_address="127.0.0.1",
             listeners=[
                 {"name": "http", "protocol": "HTTP", "protocol_port": port, "default_pool": described}
             ],
