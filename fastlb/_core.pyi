@@ -53,6 +53,8 @@ class CorePool:
         25 bytes at the most; the port then is ignored."""
     def remove_members(self, members: list[CoreMember]) -> None:
         """No new work for them; sessions under way finish."""
+    def change_members(self, changes: list[tuple[CoreMember, int, bool, bool, int]]) -> None:
+        """(member, weight, backup, admin_up, max_connections) each; one publication, or none."""
     def configure(self, conf: dict[str, Any]) -> None:
         """algorithm, admin_up, http, persistence (a key of PERSISTENCE), cookie_name, timeout_queue_ms, retry_on
         (connect-failure, reset, 502, 503, 504), retries, retry_budget_percent, retry_min, outlier_5xx,

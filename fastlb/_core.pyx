@@ -50,8 +50,8 @@ from fastlb.core.probe_target cimport (
 from fastlb.core.random cimport random_t
 from fastlb.core.refusal cimport REFUSAL_END, refusal_name
 from fastlb.core.roster cimport (
-    pool_add, pool_change_member, pool_configure, pool_dispose, pool_init, pool_refresh, pool_remove, roster_simulate,
-    simulation_t,
+    member_conf_t, pool_add, pool_change_members, pool_configure, pool_dispose, pool_init, pool_refresh, pool_remove,
+    roster_simulate, simulation_t,
 )
 from fastlb.core.snapshot cimport snapshot_retire, snapshots_init, snapshots_pending, snapshots_t
 from fastlb.core.sticky cimport sticky_figures, sticky_figures_t, sticky_t

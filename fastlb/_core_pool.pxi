@@ -149,24 +149,7 @@ cdef class CoreMember:
         self.known_down = True
 
     def update(self, int weight, bint backup, bint admin_up, uint32_t max_connections):
-        cdef member_t *m = self.member
-        cdef bint admin_before = m.admin_up
-        cdef int error
-        if self.removed:
-            raise RuntimeError("the member is removed")
-        if not 0 <= weight <= 256:
-            raise ValueError(f"weight={weight}: must be 0..256")
-        with nogil:
-            error = pool_change_member(m.pool, m, <uint16_t>weight, backup, admin_up, max_connections)
-        if error:
-            _fail(error)
-        if admin_up != admin_before:
-            flag_set(&m.leaving, not admin_up)
-            self.rewatch()
-            with nogil:
-                pool_refresh(m.pool)
-                if not admin_up:
-                    engine_purge(self.watch.engine, m)
+        self.pool.change_members([(self, weight, backup, admin_up, max_connections)])
 
     def set_monitor_address(self, str address, port):
         """None: the member's own."""
@@ -307,6 +290,55 @@ cdef class CorePool:
             one.removed = True
             self.members.discard(one)
             one.unwatch()
+
+    def change_members(self, list changes):
+        """(member, weight, backup, admin_up, max_connections) each: all of them in one publication, or none."""
+        cdef member_t **natives
+        cdef member_conf_t *confs
+        cdef CoreMember one
+        cdef list switched = []
+        cdef uint32_t i, n
+        cdef int error
+        n = len(changes)
+        if n == 0:
+            return
+        for one, weight, _, _, _ in changes:
+            if one.removed or one.pool is not self:
+                raise RuntimeError("not a member of this pool")
+            if not 0 <= weight <= 256:
+                raise ValueError(f"weight={weight}: must be 0..256")
+        natives = <member_t **>PyMem_Malloc(n * sizeof(member_t *))
+        confs = <member_conf_t *>PyMem_Malloc(n * sizeof(member_conf_t))
+        try:
+            if natives == NULL or confs == NULL:
+                raise MemoryError()
+            for i in range(n):
+                one, weight, backup, admin_up, max_connections = changes[i]
+                natives[i] = one.member
+                confs[i].weight = weight
+                confs[i].backup = backup
+                confs[i].admin_up = admin_up
+                confs[i].max_connections = max_connections
+            with nogil:
+                error = pool_change_members(self.pool, natives, confs, n)
+            if error:
+                _fail(error)
+            for i in range(n):
+                if confs[i].admin_up != natives[i].admin_up:
+                    switched.append(changes[i][0])
+        finally:
+            PyMem_Free(natives)
+            PyMem_Free(confs)
+        for one in switched:
+            flag_set(&one.member.leaving, not one.member.admin_up)
+            one.rewatch()
+        if switched:
+            with nogil:
+                pool_refresh(self.pool)
+        for one in switched:
+            if not one.member.admin_up:
+                with nogil:
+                    engine_purge(self.core.engine, one.member)
 
     def configure(self, dict conf):
         cdef pool_conf_t *native

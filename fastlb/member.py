@@ -103,16 +103,16 @@ class Member(NamedResource[MemberSpec]):
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
         with self._balancer._change():
             self._check_usable()
-            self._become(schema.update(self._spec, changes, coerce=coerce))
+            self._pool._change_members([(self, schema.update(self._spec, changes, coerce=coerce))])
 
     def _become(self, spec: MemberSpec) -> None:
-        """Have this spec instead of the one that was. Under the lock."""
+        """Have this spec, of which the pool has told the core all but where it is probed."""
         before, core = self._spec, self._core
-        if core is not None:
-            if (before.monitor_address, before.monitor_port) != (spec.monitor_address, spec.monitor_port):
-                core.set_monitor_address(spec.monitor_address, spec.monitor_port)
-            if _native_part(before) != _native_part(spec):
-                core.update(*_native_part(spec))
+        if core is not None and (before.monitor_address, before.monitor_port) != (
+            spec.monitor_address,
+            spec.monitor_port,
+        ):
+            core.set_monitor_address(spec.monitor_address, spec.monitor_port)
         self._spec = spec
         self._touch()
         self._balancer._note(self)
@@ -193,6 +193,6 @@ class Member(NamedResource[MemberSpec]):
         return " ".join(parts) + ">"
 
 
-def _native_part(spec: MemberSpec) -> tuple[int, bool, bool, int]:
+def native_part(spec: MemberSpec) -> tuple[int, bool, bool, int]:
     """What the core is told when a member changes, apart from where it is probed."""
     return spec.share, spec.backup, spec.admin_state_up, spec.max_connections

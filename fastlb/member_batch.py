@@ -95,7 +95,6 @@ def apply(pool: "Pool", batch: Batch) -> None:
     with pool._balancer._change():
         pool._check_usable()
         pool._make_members(batch.new)
-        for member, spec in batch.changed:
-            member._become(spec)
+        pool._change_members(batch.changed)
         if batch.gone:
             pool._drop_members(batch.gone)

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from fastlb import _core, schema, support
 from fastlb.errors import ConfigError, Conflict, NotFound, shown
-from fastlb.member import Member
+from fastlb.member import Member, native_part
 from fastlb.monitor import HealthMonitor, check_ping_right
 from fastlb.resource import Field, Fixed, Identity, NamedResource, find
 from fastlb.schema import (
@@ -368,6 +368,19 @@ class Pool(NamedResource[PoolSpec]):
                 member._known_down = False
                 core.expect_down()
             engine._know(core.id, member)
+
+    def _change_members(self, changes: Sequence[tuple[Member, MemberSpec]]) -> None:
+        """Give members these specs, as one change of the data plane. Under the lock."""
+        if self._core is not None:
+            self._core.change_members(
+                [
+                    (member._core, *native_part(spec))
+                    for member, spec in changes
+                    if member._core is not None and native_part(member._spec) != native_part(spec)
+                ]
+            )
+        for member, spec in changes:
+            member._become(spec)
 
     def _drop_members(self, members: list[Member]) -> None:
         if self._core is not None:

@@ -565,32 +565,50 @@ cdef inline int pool_change(pool_t *pool, algorithm_t algorithm, bint admin_up) 
     return failed
 
 
-cdef inline int pool_change_member(
-    pool_t *pool, member_t *member, uint16_t weight, bint backup, bint admin_up, uint32_t max_connections
+cdef struct member_conf_t:
+    uint16_t weight
+    bint backup
+    bint admin_up
+    uint32_t max_connections
+
+
+cdef inline void member_swap_conf(member_t *member, member_conf_t *conf) noexcept nogil:
+    """Under pool.mutex."""
+    cdef member_conf_t before
+    before.weight = member.weight
+    before.backup = member.backup
+    before.admin_up = member.admin_up
+    before.max_connections = flag_get(&member.max_connections)
+    member.weight = conf.weight
+    member.backup = conf.backup
+    member.admin_up = conf.admin_up
+    flag_set(&member.max_connections, conf.max_connections)
+    conf[0] = before
+
+
+cdef inline int pool_change_members(
+    pool_t *pool, member_t **members, member_conf_t *confs, uint32_t n
 ) noexcept nogil:
-    """0; -EINVAL: weight above 256; -ENOENT: not in the pool; -ENOMEM. Unless 0, nothing changed."""
-    cdef uint16_t weight_before
-    cdef uint32_t max_before
-    cdef bint backup_before, admin_up_before
-    cdef int failed = -ENOENT
-    if weight > ROSTER_WEIGHT_MAX:
-        return -EINVAL
+    """Give each its conf, in one publication; confs then have what was before. 0; -EINVAL: a weight above 256; -ENOENT:
+    one is not in the pool; -ENOMEM. Unless 0, nothing changed."""
+    cdef uint32_t done = 0
+    cdef int failed = 0
     pthread_mutex_lock(&pool.mutex)
-    if pool_holds(pool, member):
-        weight_before = member.weight
-        backup_before = member.backup
-        admin_up_before = member.admin_up
-        max_before = flag_get(&member.max_connections)
-        member.weight = weight
-        member.backup = backup
-        member.admin_up = admin_up
-        flag_set(&member.max_connections, max_connections)
+    while done < n and not failed:
+        if confs[done].weight > ROSTER_WEIGHT_MAX:
+            failed = -EINVAL
+        elif not pool_holds(pool, members[done]):
+            failed = -ENOENT
+        else:
+            member_swap_conf(members[done], &confs[done])
+            done += 1
+    if not failed:
         failed = pool_publish(pool, pool_conf(pool))
-        if failed:
-            member.weight = weight_before
-            member.backup = backup_before
-            member.admin_up = admin_up_before
-            flag_set(&member.max_connections, max_before)
+    if failed:
+        # Backwards: one may be named twice.
+        while done:
+            done -= 1
+            member_swap_conf(members[done], &confs[done])
     pthread_mutex_unlock(&pool.mutex)
     return failed
 

@@ -9,7 +9,7 @@ from fastlb.core.lifetime cimport member_let_go, pool_hold, pool_let_go
 from fastlb.core.model cimport ALGORITHM_ROUND_ROBIN, member_t, pool_conf_t, pool_t
 from fastlb.core.outlier cimport *
 from fastlb.core.roster cimport (
-    pool_add, pool_change_member, pool_conf_default, pool_configure, pool_init, pool_pick, pool_remove,
+    member_conf_t, pool_add, pool_change_members, pool_conf_default, pool_configure, pool_init, pool_pick, pool_remove,
 )
 from fastlb.core.random cimport random_t
 from fastlb.core.selection.ops cimport pick_t, roster_t
@@ -100,7 +100,12 @@ cdef class Outliers:
             outlier_result(self.pool, m, <outlier_kind_t>kind)
 
     def change_member(self, number, uint16_t weight=1, bint admin_up=True):
-        assert pool_change_member(self.pool, self.at(number), weight, 0, admin_up, 0) == 0
+        cdef member_t *member = self.at(number)
+        cdef member_conf_t conf
+        memset(&conf, 0, sizeof(conf))
+        conf.weight = weight
+        conf.admin_up = admin_up
+        assert pool_change_members(self.pool, &member, &conf, 1) == 0
 
     def remove(self, number):
         cdef member_t *m = self.at(number)

@@ -147,11 +147,33 @@ cdef class Pool:
         self.check(pool_configure(&self.pool, <algorithm_t>algorithm if algorithm >= 0 else self.pool.algorithm, conf))
 
     def change_member(self, number, uint16_t weight=1, bint backup=False, bint admin_up=True, uint32_t max_connections=0):
-        cdef member_t *member = self.at(number)
+        self.change_members([(number, weight, backup, admin_up, max_connections)])
+
+    def change_members(self, list changes):
+        """(number, weight, backup, admin_up, max_connections) each. Answers what they had before."""
+        cdef uint32_t n = <uint32_t>len(changes)
+        cdef member_t **members = <member_t **>calloc(n, sizeof(member_t *))
+        cdef member_conf_t *confs = <member_conf_t *>calloc(n, sizeof(member_conf_t))
+        cdef uint32_t i
         cdef int failed
-        with nogil:
-            failed = pool_change_member(&self.pool, member, weight, backup, admin_up, max_connections)
-        self.check(failed)
+        try:
+            for i in range(n):
+                number, weight, backup, admin_up, max_connections = changes[i]
+                members[i] = self.at(number)
+                confs[i].weight = weight
+                confs[i].backup = backup
+                confs[i].admin_up = admin_up
+                confs[i].max_connections = max_connections
+            with nogil:
+                failed = pool_change_members(&self.pool, members, confs, n)
+            self.check(failed)
+            return [
+                (confs[i].weight, bool(confs[i].backup), bool(confs[i].admin_up), confs[i].max_connections)
+                for i in range(n)
+            ]
+        finally:
+            free(members)
+            free(confs)
 
     def set_up(self, number, bint up):
         flag_set(&self.at(number).up, up)

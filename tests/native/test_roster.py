@@ -128,6 +128,29 @@ def test_all_that_is_added_at_once_is_one_publication(pool):
     assert pool.pending == 0
 
 
+def test_many_members_change_in_one_publication(pool):
+    pool.add(*[1] * 100)
+    before = pool.change_members(
+        [(number, 2 + number % 2, False, number % 4 < 3, 7) for number in range(100)]
+    )
+    assert before == [(1, False, True, 0)] * 100
+    assert pool.generation == 2
+    heavy = [(number, 3) for number in range(100) if number % 4 == 1]
+    assert pool.roster == heavy + [(number, 2) for number in range(100) if number % 2 == 0]
+
+
+def test_a_change_of_many_that_one_spoils_changes_nothing(pool):
+    pool.add(1, 1, 1)
+    pool.remove(2, keep=True)
+    pool.add(1)
+    changes = [(0, 5, True, True, 0), (0, 6, True, True, 0), (1, 7, False, True, 0)]
+    for spoilt, number in (((3, 257, False, True, 0), errno.EINVAL), ((2, 1, False, True, 0), errno.ENOENT)):
+        with pytest.raises(OSError, match=rf"Errno {number}\b"):
+            pool.change_members([*changes, spoilt])
+    assert pool.roster == [(0, 1), (1, 1), (3, 1)]
+    assert pool.change_members([(0, 1, False, True, 0)]) == [(1, False, True, 0)]
+
+
 def test_heaviest_come_first_and_otherwise_the_pools_order(pool):
     pool.add(1, 3, 2, 3, 1, 256, 2)
     assert pool.roster == [(5, 256), (1, 3), (3, 3), (2, 2), (6, 2), (0, 1), (4, 1)]
