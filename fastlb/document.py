@@ -109,7 +109,7 @@ class _References:
                 f"{where}.name",
                 pool.get("name"),
                 "must be given",
-                fault="Pools must be named when creating a fully populated loadbalancer.",
+                fault="Validation failure: Pools must be named when creating a fully populated loadbalancer.",
             )
         if pool.keys() != {"name"}:
             self.definitions.append((f"{where}.", pool))
@@ -122,7 +122,7 @@ class _References:
                     f"{where}.name",
                     name,
                     "must be the name of a pool that the document defines",
-                    fault=f"Pool '{name}' was referenced but no full definition was found.",
+                    fault=f"Validation failure: Pool '{name}' was referenced but no full definition was found.",
                 )
             owner[f"{field}_id"] = pools[name].id
 
@@ -142,7 +142,7 @@ def _define_pools(
                 f"{path}name",
                 pool.name,
                 "must be unique among the pools of the document",
-                fault="Pool names must be unique when creating a fully populated loadbalancer.",
+                fault="Validation failure: Pool names must be unique when creating a fully populated loadbalancer.",
             )
         named[pool.name] = pool
         # Octavia starts them as NO_MONITOR here, even where a monitor comes along.

@@ -14,8 +14,9 @@ MONITORS = (MonitorType.HTTP, MonitorType.TCP, MonitorType.PING)
 
 
 def _refuse(who: str, field: str, value: object, instead: str) -> None:
+    problem = f"{field}={shown(value)}: this version of fastlb does not forward it yet; {instead}"
     raise NotSupported(
-        f"{who}: {field}={shown(value)}: this version of fastlb does not forward it yet; {instead}"
+        f"{who}: {problem}", fault=f"Provider 'amphora' does not support a requested option: {problem}"
     )
 
 

@@ -146,9 +146,9 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
 
     def settled(self, before: Self | None, changes: Mapping[str, Any]) -> Self:
         self._check_certificates(before)
-        self._check_client_authentication(before, changes)
+        self._check_client_authentication(changes)
         self._check_headers()
-        self._check_hsts()
+        self._check_hsts(before)
         if self.default_pool_id is not None and self.protocol is Protocol.PROMETHEUS:
             raise ConfigError(
                 "default_pool_id",
@@ -182,20 +182,20 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                     None,
                     "or sni_container_refs must be given for a TERMINATED_HTTPS listener",
                     fault="Validation failure: An SNI or default certificate container reference must be "
-                    "provided for TERMINATED_HTTPS listeners.",
+                    "provided for TERMINATED_HTTPS protocol listeners.",
                 )
         elif value and self.protocol is not Protocol.PROMETHEUS:
             raise ConfigError(
                 field,
                 value,
                 f"must not be given: a {self.protocol} listener does not end TLS",
-                fault=f"Validation failure: {self.protocol} protocol listener does not support TLS"
+                fault=f"Validation failure: {self.protocol} protocol listener does not support TLS."
                 if self.protocol in (Protocol.UDP, Protocol.SCTP)
                 else "Validation failure: Certificate container references are not allowed on "
                 f"{self.protocol} protocol listeners.",
             )
 
-    def _check_client_authentication(self, before: Self | None, changes: Mapping[str, Any]) -> None:
+    def _check_client_authentication(self, changes: Mapping[str, Any]) -> None:
         ca = self.client_ca_tls_container_ref
         tls.check_authorities(
             "client_crl_container_ref",
@@ -213,7 +213,7 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                 fault="Validation failure: An SNI or default certificate container reference must be provided with a "
                 "client CA container reference.",
             )
-        reset = before is not None and changes.get("client_authentication", "") is None
+        reset = changes.get("client_authentication", "") is None
         if not ca and (reset or self.client_authentication is not ClientAuthentication.NONE):
             raise ConfigError(
                 "client_authentication",
@@ -252,7 +252,7 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                 fault=f"{theirs} is not a valid option for HTTP protocol listener.",
             )
 
-    def _check_hsts(self) -> None:
+    def _check_hsts(self, before: Self | None) -> None:
         if self.hsts_max_age is not None and self.protocol is not Protocol.TERMINATED_HTTPS:
             raise ConfigError(
                 "hsts_max_age",
@@ -268,5 +268,8 @@ class ListenerSpec(Spec, frozen=True, kw_only=True):
                     True,
                     "needs hsts_max_age",
                     fault="Validation failure: HSTS configuration options hsts_include_subdomains and hsts_preload "
-                    "only make sense if hsts_max_age is set as well.",
+                    "only make sense if hsts_max_age is set as well."
+                    if before is None
+                    else "Validation failure: Cannot enable hsts_include_subdomains or hsts_preload if hsts_max_age "
+                    "was not set as well.",
                 )

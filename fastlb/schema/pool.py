@@ -180,7 +180,9 @@ class PoolSpec(Spec, frozen=True, kw_only=True):
                     f"{field}.type",
                     persistence.type,
                     f"must be SOURCE_IP on a {self.protocol} pool",
-                    fault=f"Validation failure: Session persistence of type {persistence.type} is not supported for "
+                    fault="Validation failure: Cookie names are not supported for UDP/SCTP pools."
+                    if persistence.cookie_name is not None
+                    else f"Validation failure: Session persistence of type {persistence.type} is not supported for "
                     "UDP/SCTP protocol pools.",
                 )
             return

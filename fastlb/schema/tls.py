@@ -52,23 +52,39 @@ alpn = kinds.each(
     kinds.choice(AlpnProtocol, tail="Value should be a valid ALPN protocol ID"), "ALPN protocols"
 )
 
-_version = kinds.choice(TlsVersion)
-
 
 def check_versions(versions: tuple[str, ...] | None) -> None:
     """Refuse an empty list and a version that does not exist."""
     if versions is None:
         return
     if not versions:
-        raise ConfigError("tls_versions", [], "must not be empty")
-    for at, version in enumerate(versions):
-        _version(f"tls_versions[{at}]", version, False)
+        raise ConfigError(
+            "tls_versions",
+            [],
+            "must not be empty",
+            fault="Validation failure: Empty TLS version list. Either specify at least one TLS version or remove this "
+            "parameter to use the default.",
+        )
+    unknown = [version for version in versions if version not in list(TlsVersion)]
+    if unknown:
+        raise ConfigError(
+            f"tls_versions[{versions.index(unknown[0])}]",
+            unknown[0],
+            f"must be one of {', '.join(TlsVersion)}",
+            fault=f"Validation failure: Invalid TLS versions: {', '.join(unknown)}",
+        )
 
 
 def check_alpn(protocols: tuple[AlpnProtocol, ...] | None) -> None:
     """Refuse an empty list."""
     if protocols is not None and not protocols:
-        raise ConfigError("alpn_protocols", [], "must not be empty")
+        raise ConfigError(
+            "alpn_protocols",
+            [],
+            "must not be empty",
+            fault="Validation failure: Empty ALPN protocol list. Either specify at least one ALPN protocol or remove "
+            "this parameter to use the default.",
+        )
 
 
 def check_authorities(crl_field: str, crl: str | None, ca_field: str, ca: str | None, *, fault: str) -> None:

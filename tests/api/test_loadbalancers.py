@@ -213,17 +213,17 @@ POOL = {"name": "web", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN"}
         (
             {"listeners": [{"protocol": "HTTP", "protocol_port": 1, "default_pool": {"name": "gone"}}]},
             400,
-            "Pool 'gone' was referenced but no full definition was found.",
+            "Validation failure: Pool 'gone' was referenced but no full definition was found.",
         ),
         (
             {"listeners": [{"protocol": "HTTP", "protocol_port": 1, "default_pool": {"protocol": "HTTP"}}]},
             400,
-            "Pools must be named when creating a fully populated loadbalancer.",
+            "Validation failure: Pools must be named when creating a fully populated loadbalancer.",
         ),
         (
             {"pools": [POOL, POOL]},
             400,
-            "Pool names must be unique when creating a fully populated loadbalancer.",
+            "Validation failure: Pool names must be unique when creating a fully populated loadbalancer.",
         ),
         (
             {

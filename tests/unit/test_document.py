@@ -277,15 +277,15 @@ def test_a_document_is_a_mapping():
     [
         (
             at("listeners 1", default_pool={"name": "x"}),
-            "Pool 'x' was referenced but no full definition was found.",
+            "Validation failure: Pool 'x' was referenced but no full definition was found.",
         ),
         (
             at("listeners 1", default_pool={}),
-            "Pools must be named when creating a fully populated loadbalancer.",
+            "Validation failure: Pools must be named when creating a fully populated loadbalancer.",
         ),
         (
             at("pools 0", name=""),
-            "Pool names must be unique when creating a fully populated loadbalancer.",
+            "Validation failure: Pool names must be unique when creating a fully populated loadbalancer.",
         ),
     ],
 )

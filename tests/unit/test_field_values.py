@@ -441,7 +441,7 @@ NULL_IN_CREATE = {
     (PoolSpec, "tls_ciphers"): None,
     (PoolSpec, "tls_versions"): None,
     (PoolSpec, "tls_enabled"): False,
-    (ListenerSpec, "client_authentication"): "NONE",
+    (ListenerSpec, "client_authentication"): ConfigError,
     (HealthMonitorSpec, "max_retries_down"): ConfigError,
     (MemberSpec, "backup"): ConfigError,
 }
