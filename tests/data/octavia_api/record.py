@@ -175,12 +175,13 @@ def written(document):
 
 def record(octavia, name):
     scenario = importlib.import_module(f"scenarios.{name}")
-    octavia.reset(getattr(scenario, "AUTH_STRATEGY", "noauth"))
+    strategy = getattr(scenario, "AUTH_STRATEGY", "noauth")
+    octavia.reset(strategy)
     api = Api(octavia)
     scenario.play(api)
     about = written(scenario.__doc__.strip())
     lines = ",\n".join(written(step) for step in api.steps)
-    recording = f'{{"octavia":"19.0.0","about":{about},"steps":[\n{lines}\n]}}\n'
+    recording = f'{{"octavia":"19.0.0","about":{about},"auth_strategy":"{strategy}","steps":[\n{lines}\n]}}\n'
     (HERE / "recordings" / f"{name}.json").write_text(recording)
     print(f"{name}: {len(api.steps)} steps, {len(recording)} bytes")
 

@@ -54,6 +54,7 @@ def one_of_each(api):
         delay=30,
         timeout=5,
         max_retries=2,
+        admin_state_up=False,
     )
     api.create("l7policy", "a policy", bind="policy", listener_id="{listener}", action="REJECT")
     api.create(

@@ -72,6 +72,7 @@ def objects(api):
         timeout=5,
         max_retries=2,
         name="hm",
+        admin_state_up=False,
     )
     api.create("l7policy", "a policy", bind="p", listener_id="{li}", action="REJECT", name="p")
     for value in ("/a", "/b"):
@@ -330,7 +331,7 @@ def every_resource(api):
             "subnet_id=x",
             "monitor_address=x",
             "monitor_port=1",
-            "operating_status=ONLINE",
+            "operating_status=NO_MONITOR",
             "pool_id={alpha}",
             "sort=weight:desc",
             "sort=address",
@@ -350,7 +351,7 @@ def every_resource(api):
             "expected_codes=200",
             "pool_id={alpha}",
             "pools={alpha}",
-            "admin_state_up=true",
+            "admin_state_up=false",
             "http_version=1.0",
             "domain_name=x",
             "sort=delay",

@@ -38,7 +38,6 @@ def vips(api):
         vip_network_id="{network}",
         vip_address="198.51.100.44",
     )
-    create("loadbalancer", "VIP by port", bind="by_port", vip_port_id="{port}")
     create("loadbalancer", "VIP of IPv6", vip_subnet_id="{subnet_v6}")
     create(
         "loadbalancer",
@@ -77,6 +76,7 @@ def refused_vips(api):
     }
     for name, fields in refused.items():
         api.create("loadbalancer", name, **fields)
+    api.create("loadbalancer", "VIP by port", bind="by_port", vip_port_id="{port}")
 
 
 def additional_vips(api):
@@ -157,9 +157,9 @@ def updates(api):
         "tags": {"tags": ["one", "two"]},
         "tags null": {"tags": None},
         "tags empty": {"tags": []},
+        "QoS policy unknown": {"vip_qos_policy_id": UNKNOWN},
         "QoS policy": {"vip_qos_policy_id": "{qos_policy}"},
         "QoS policy null": {"vip_qos_policy_id": None},
-        "QoS policy unknown": {"vip_qos_policy_id": UNKNOWN},
         "security groups": {"vip_sg_ids": ["{security_group}"]},
         "security groups null": {"vip_sg_ids": None},
         "name too long": {"name": "n" * 256},

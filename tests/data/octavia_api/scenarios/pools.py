@@ -132,7 +132,7 @@ def updates(api):
         "name": ("changed", None, "n" * 256),
         "description": ("changed", None),
         "admin_state_up": (False, True, None),
-        "lb_algorithm": ("LEAST_CONNECTIONS", "SOURCE_IP", "SOURCE_IP_PORT", "RANDOM", None),
+        "lb_algorithm": ("LEAST_CONNECTIONS", "SOURCE_IP_PORT", "SOURCE_IP", "RANDOM", None),
         "tags": (["new"], None, []),
         "tls_enabled": (False, None),
         "tls_ciphers": ("AES128-SHA", None),

@@ -30,7 +30,8 @@ def listener(api, name, /, bind=None, **fields):
 
 
 def pool(api, name, /, bind=None, **fields):
-    usual = {"loadbalancer_id": "{lb}", "lb_algorithm": "ROUND_ROBIN"}
+    owner = {} if "listener_id" in fields else {"loadbalancer_id": "{lb}"}
+    usual = owner | {"lb_algorithm": "ROUND_ROBIN"}
     return api.create("pool", name, bind=bind, **(usual | fields))
 
 
@@ -59,6 +60,9 @@ def by_listener(api):
         name = f"{below} pool on a {above} listener"
         if pool(api, name, bind="made", protocol=below, listener_id=f"{{li_{above.lower()}}}") == 201:
             api.delete("pool", "{made}", f"{name}, deleted again")
+    name = "TCP pool on a HTTP listener that names the load balancer too"
+    if pool(api, name, bind="made", protocol="TCP", listener_id="{li_http}", loadbalancer_id="{lb}") == 201:
+        api.delete("pool", "{made}", f"{name}, deleted again")
 
 
 def by_default_pool_id(api):
