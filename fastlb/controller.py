@@ -312,6 +312,7 @@ class Controller:
             except BindError as error:
                 failure = str(error)
                 log.error("load balancer %s cannot be rebuilt: %s", balancer.id, error)
+        self.networking.attach(balancer)
         with balancer._lock:
             self._note_failures(balancer)
             balancer._error = balancer._error or failure

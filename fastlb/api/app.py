@@ -32,6 +32,7 @@ from fastlb.api import (
     listeners,
     loadbalancers,
     members,
+    neutron,
     pools,
 )
 from fastlb.api.call import NOBODY, Answer, BadRequest, Call, Route, UnknownMedia
@@ -72,6 +73,8 @@ def create_app(
     for prefix in LBAAS:
         for resource in RESOURCES:
             routes += frame.routes(prefix, resource.ROUTES)
+    for prefix in NEIGHBOURS:
+        routes += frame.routes(prefix, neutron.ROUTES)
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: frame.on_http_error, Exception: frame.on_error}
     )
@@ -142,6 +145,7 @@ class _Frame:
 
     def _endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         methods = route.methods
+        fault = route.fault or faults.of
 
         async def endpoint(request: Request) -> Response:
             call = None
@@ -151,7 +155,8 @@ class _Frame:
                     raise faults.routing(405, headers={"Allow": ", ".join(sorted(methods))})
                 _check_accepts(request)
                 # Before the body: who may not ask shall not make us read megabytes.
-                caller = NOBODY if route.public else await run_in_threadpool(self._identify, _fields(request))
+                headers = _fields(request)
+                caller = NOBODY if route.public else await run_in_threadpool(self._identify, headers)
                 raw = await self._body(request)
                 if raw and request.method in ("POST", "PUT"):
                     _check_media(request, raw)
@@ -165,12 +170,13 @@ class _Frame:
                     raw=raw,
                     base_url=_base_url(request),
                     extra=self._extra,
+                    headers=headers,
                 )
                 answer = await run_in_threadpool(handler, call)
             except ClientDisconnect:
                 raise
             except Exception as error:
-                answer = faults.of(error, call.place if call is not None else "")
+                answer = fault(error, call.place if call is not None else "")
             return respond(answer)
 
         return endpoint

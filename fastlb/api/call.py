@@ -109,6 +109,8 @@ class Call:
     """`http://host:port`, as the caller addressed us."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What the application was made with: the configuration of providers, the neighbours."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The header fields, names in lower case, as `access.Identify` takes them."""
     place: str = ""
     """How Octavia's messages name the object that the body is about; known when the body has been read."""
 
@@ -184,6 +186,8 @@ class Route(NamedTuple):
     methods: Mapping[str, Handler]
     public: bool = False
     """Does everybody get an answer, without saying who it is? (Discovery, and where tokens are given out.)"""
+    fault: Callable[[Exception, str], Answer] | None = None
+    """Errors in the form of another service; None: in Octavia's (`faults.of`)."""
 
 
 DEPTH = 100

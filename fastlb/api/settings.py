@@ -17,6 +17,7 @@ import msgspec
 from fastlb import schema
 from fastlb.config import read
 from fastlb.errors import ConfigError, ConfigFileError
+from fastlb.network.config import FloatingNetworkConfig, NetworkConfig, SubnetConfig, tables
 from fastlb.schema import kinds
 from fastlb.schema.field import Record, Rule, rules, unknown
 from fastlb.schema.kinds import Check
@@ -173,6 +174,12 @@ class Settings(Record, frozen=True, kw_only=True):
     tls: Annotated[Tls | None, Rule(table(Tls), null=None)] = None
     quotas: Annotated[QuotaDefaults, Rule(table(QuotaDefaults))] = QuotaDefaults()
     limits: Annotated[Limits, Rule(table(Limits))] = Limits()
+    subnets: Annotated[tuple[SubnetConfig, ...], Rule(tables(SubnetConfig))] = ()
+    """Where VIPs come from; none: a subnet in 127.0.0.0/8, which stands in for all that clients name."""
+    floating_networks: Annotated[tuple[FloatingNetworkConfig, ...], Rule(tables(FloatingNetworkConfig))] = ()
+    """Where floating IPs come from; none, nor subnets: one in 127.0.0.0/8 by the name of provider."""
+    interface: Annotated[str | None, Rule(kinds.text(15, 1), null=None)] = None
+    """The network interface that addresses are put on, and taken from; None: they are somebody else's business."""
 
     @property
     def state_folder(self) -> pathlib.Path:
@@ -186,6 +193,11 @@ class Settings(Record, frozen=True, kw_only=True):
     def authentication(self) -> str:
         """`auth`, or what stands for it when it is not given."""
         return self.auth or ("none" if self.bind.local else "tokens")
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The subnets and floating networks, or the default ones."""
+        return NetworkConfig.of(self.subnets, self.floating_networks)
 
     def settled(self, before: Self | None, changes: Mapping[str, Any]) -> Self:
         if not self.bind.local:
@@ -208,6 +220,7 @@ class Settings(Record, frozen=True, kw_only=True):
             )
         if self.bind.path and self.tls is not None:
             raise ConfigError("tls", "…", "must be left out where bind is a Unix socket")
+        _ = self.network  # which looks at subnets and floating networks together
         return self
 
 

@@ -176,12 +176,14 @@ def start(
     from fastlb.api.server import Server
     from fastlb.controller import Controller
     from fastlb.engine import Engine
+    from fastlb.network import Networking
     from fastlb.store import open_store
 
     store = stack.enter_context(open_store(chosen.state_folder))
     engine = Engine(chosen.workers)
     stack.callback(engine.stop, 0)
-    controller = Controller(store, engine=engine)
+    networking = Networking(chosen.network, interface=chosen.interface)
+    controller = Controller(store, engine=engine, networking=networking)
     server = Server(
         controller,
         host=chosen.bind.host,

@@ -126,17 +126,12 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises ConfigError, which names the place: `subnets[1].cidr`.
         """
-        nets = [
-            create(SubnetConfig, given, path=place) for place, given in kinds.mappings("subnets", subnets)
-        ]
-        floats = [
-            create(FloatingNetworkConfig, given, path=place)
-            for place, given in kinds.mappings("floating_networks", floating_networks)
-        ]
+        nets = tables(SubnetConfig)("subnets", subnets, False)
+        floats = tables(FloatingNetworkConfig)("floating_networks", floating_networks, False)
         default = cls.default()
         config = cls(
-            subnets=tuple(nets) or default.subnets,
-            floating_networks=tuple(floats) or (() if nets else default.floating_networks),
+            subnets=nets or default.subnets,
+            floating_networks=floats or (() if nets else default.floating_networks),
             stands_in=not nets,
         )
         config._check()
@@ -172,6 +167,17 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True):
             for other, taken in ranges[:at]:
                 if overlap(cidr, taken):
                     raise ConfigError(place, cidr, f"must not overlap {other}={shown(taken)}")
+
+
+def tables(kind: type[Record]) -> kinds.Check:
+    """A list of such tables; a tuple of records is what it makes of it, and takes as it is."""
+
+    def check(field: str, value: Any, coerce: bool) -> tuple[Any, ...]:
+        if isinstance(value, tuple) and all(isinstance(one, kind) for one in value):
+            return value
+        return tuple(create(kind, given, path=place) for place, given in kinds.mappings(field, value))
+
+    return check
 
 
 def network_id(word: str) -> str:

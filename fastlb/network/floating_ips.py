@@ -29,8 +29,8 @@ ATTRIBUTES: Mapping[str, Attribute] = {
 class FloatingIPs:
     """`networking.floating_ips`. What is refused is refused in Neutron's words: `NetworkFault`.
 
-    refresh: called with the id of a port when the floating IPs that lead to it have changed, and the ids of those that
-    do so no longer; without the lock.
+    refresh: called with the id of a port when the floating IPs that lead to it have changed, and the addresses that do
+    so no longer; without the lock.
     """
 
     def __init__(self, state: State, refresh: Callable[[str, Iterable[str]], None]) -> None:
@@ -109,7 +109,7 @@ class FloatingIPs:
             floating = before.changed(tags=before.tags if tags is None else tags, **values)
             self.state.commit([floating])
         if floating.port_id != before.port_id and before.port_id is not None:
-            self._refresh(before.port_id, [floating_id])
+            self._refresh(before.port_id, [before.floating_ip_address])
         if floating.port_id is not None:
             self._refresh(floating.port_id, ())
         return floating

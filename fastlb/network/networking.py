@@ -12,7 +12,6 @@ from fastlb.network.config import NetworkConfig
 from fastlb.network.floating_ips import FloatingIPs
 from fastlb.network.interface import Interface
 from fastlb.network.ports import Ports
-from fastlb.network.records import FloatingIP
 from fastlb.network.state import State
 from fastlb.network.subnets import Networks
 from fastlb.schema import LoadBalancerSpec
@@ -58,7 +57,7 @@ class Networking:
             self._state.load(store)
             self._find = find
         if self._interface is not None:
-            self._interface.open(store, self._wanted())
+            self._interface.open(store, self._state.used())
 
     def close(self) -> None:
         """Take the addresses off the interface again. Everything stays stored."""
@@ -85,36 +84,51 @@ class Networking:
     def attach(self, balancer: "LoadBalancer", gone: Iterable[str] = ()) -> None:
         """Have its addresses on the interface, if there is one, and have it listen on its floating IPs too.
 
-        gone: ids of floating IPs that led to it.
+        gone: addresses that it has lost. What goes wrong is logged, and tried again with the next change of its
+        floating IPs, failover and start.
         """
-        with balancer._change():
-            extra = self.extra_addresses(balancer.id)
-            self._hold([*balancer.vips, *extra])
-            self._let_go_of(gone)
+        gone = set(gone)
+        try:
+            while True:
+                # Without the lock, as sockets that retire may take their time: so look again whether it is still so.
+                vips, extra = self._addresses(balancer.id)
+                self._hold([*vips, *extra])
+                balancer._set_extra_addresses(extra)
+                if self._addresses(balancer.id) == (vips, extra):
+                    break
+                gone |= {*vips, *extra}
+        except FastLBError as error:
+            if not balancer._deleted:
+                log.error("%s: its addresses could not be set: %s", balancer._who(), error)
+        finally:
+            self._let_go_unwanted(gone)
 
     def extra_addresses(self, balancer_id: str) -> list[str]:
         """The floating IPs that lead to a load balancer."""
+        return self._addresses(balancer_id)[1]
+
+    def _addresses(self, balancer_id: str) -> tuple[list[str], list[str]]:
+        """The VIPs of a load balancer, and its floating IPs."""
         with self._state.lock:
             port = self._state.port_of(balancer_id)
             if port is None:
-                return []
-            return [one.floating_ip_address for one in self._state.leading_to(port.id)]
+                return [], []
+            return (
+                [fixed.ip_address for fixed in port.fixed_ips],
+                [one.floating_ip_address for one in self._state.leading_to(port.id)],
+            )
 
     def _refresh(self, port_id: str, gone: Iterable[str] = ()) -> None:
-        """The floating IPs of a port have changed; these lead to it no longer."""
+        """The floating IPs of a port have changed; these addresses lead to it no longer."""
         port = self._state.ports.get(port_id)
         # One that is being made is not found yet; it reads its floating IPs when it is.
         balancer = None if port is None or port.balancer_id is None else self._find(port.balancer_id)
         if balancer is None:
-            self._let_go_of(gone)
-            return
-        try:
+            self._let_go_unwanted(gone)
+        else:
             self.attach(balancer, gone)
-        except FastLBError as error:
-            # What the client asked for is so; the data plane is tried again at the next change and start.
-            log.error("%s: its floating IPs could not be set: %s", balancer._who(), error)
 
-    # The interface. `_hold` is called under the load balancer's lock, so that what it saw is not overtaken there.
+    # The interface.
 
     def _hold(self, addresses: Iterable[str]) -> None:
         if self._interface is not None:
@@ -124,35 +138,13 @@ class Networking:
         if self._interface is not None:
             self._interface.let_go(addresses)
 
-    def _let_go_of(self, floating_ids: Iterable[str]) -> None:
+    def _let_go_unwanted(self, addresses: Iterable[str]) -> None:
+        """Those of them that no load balancer has (any more, or again)."""
         if self._interface is None:
             return
-        # Under the lock: nobody can associate it anew between the look and the removal.
+        # Under the lock: nobody can get one between the look and the removal.
         with self._state.lock:
-            for floating_id in floating_ids:
-                floating = self._state.floating_ips.get(floating_id)
-                if floating is not None and not self._leads_to_balancer(floating):
-                    self._interface.let_go([floating.floating_ip_address])
-
-    def _leads_to_balancer(self, floating: FloatingIP) -> bool:
-        port = None if floating.port_id is None else self._state.ports.get(floating.port_id)
-        return port is not None and port.balancer_id is not None
-
-    def _wanted(self) -> set[str]:
-        """All addresses that load balancers have."""
-        with self._state.lock:
-            wanted = {
-                fixed.ip_address
-                for port in self._state.ports.values()
-                if port.balancer_id is not None
-                for fixed in port.fixed_ips
-            }
-            wanted.update(
-                one.floating_ip_address
-                for one in self._state.floating_ips.values()
-                if self._leads_to_balancer(one)
-            )
-            return wanted
+            self._interface.let_go([one for one in addresses if not self._state.is_used(one)])
 
 
 def _nobody(balancer_id: str) -> None:

@@ -67,6 +67,9 @@ class Ports:
         with self.state.lock:
             return list(self.state.ports.values())
 
+    def find(self, port_id: str) -> Port | None:
+        return self.state.ports.get(port_id)
+
     def get(self, port_id: str) -> Port:
         found = self.state.ports.get(port_id)
         if found is None:

@@ -34,7 +34,8 @@ class State:
         self.store: Store | None = None
         self.busy: set[str] = set()
         """Ids of ports and floating IPs that change together with a load balancer, whose commit is under way."""
-        self._taken: set[str] = set()
+        self._taken: dict[str, str] = {}
+        """Whose each address is: the id of a port or a floating IP, or "" while it is reserved."""
         self._port_of: dict[str, str] = {}
         self._leading_to: dict[str, dict[str, None]] = {}
 
@@ -73,13 +74,13 @@ class State:
                     if fixed.ip_address not in kept:
                         self.give_back(fixed.subnet_id, fixed.ip_address)
             self.ports[record.id] = record
-            self._taken.update(fixed.ip_address for fixed in record.fixed_ips)
+            self._taken.update({fixed.ip_address: record.id for fixed in record.fixed_ips})
             if record.balancer_id is not None:
                 self._port_of[record.balancer_id] = record.id
         elif isinstance(record, FloatingIP):
             self._unindex_floating(record.id)
             self.floating_ips[record.id] = record
-            self._taken.add(record.floating_ip_address)
+            self._taken[record.floating_ip_address] = record.id
             if record.port_id is not None:
                 self._leading_to.setdefault(record.port_id, {})[record.id] = None
         elif isinstance(record, (Network, Subnet)):
@@ -138,7 +139,7 @@ class State:
                 return address
             if address in self._taken or address == space.gateway:
                 raise faults.address_taken(address, subnet.id)
-        self._taken.add(address)
+        self._taken[address] = ""
         return address
 
     def _is_this_machines(self, address: str) -> bool:
@@ -149,10 +150,24 @@ class State:
 
     def give_back(self, subnet_id: str, address: str) -> None:
         """The address is free."""
-        self._taken.discard(address)
+        self._taken.pop(address, None)
         space = self.topology.space(subnet_id)
         if space is not None:
             space.give_back(address)
+
+    def is_used(self, address: str) -> bool:
+        """Has a load balancer this address, or is one about to get it?"""
+        owner = self._taken.get(address)
+        if owner is None:
+            return False
+        floating = self.floating_ips.get(owner)
+        port = self.ports.get((floating.port_id or "-") if floating is not None else owner)
+        return owner == "" or (port is not None and port.balancer_id is not None)
+
+    def used(self) -> set[str]:
+        """All addresses that load balancers have."""
+        with self.lock:
+            return {address for address in self._taken if self.is_used(address)}
 
     def has_free(self, subnet: Subnet) -> bool:
         """Is there an address left to choose?"""

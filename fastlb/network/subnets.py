@@ -103,18 +103,31 @@ class Networks:
         with self.state.lock:
             return list(self.state.topology.subnets.values())
 
+    def find(self, network_id: str) -> Network | None:
+        """The network, or what stands in for it, or None."""
+        with self.state.lock:
+            return self.state.topology.find_network(network_id)
+
     def get(self, network_id: str) -> Network:
         """The network, or what stands in for it."""
-        with self.state.lock:
-            found = self.state.topology.find_network(network_id)
+        found = self.find(network_id)
         if found is None:
             raise faults.not_found("network", network_id)
         return found
 
+    def find_floating(self, network_id: str) -> Network | None:
+        """The floating network, or what stands in for it."""
+        with self.state.lock:
+            return self.state.topology.find_floating_network(network_id)
+
+    def find_subnet(self, subnet_id: str) -> Subnet | None:
+        """The subnet, or what stands in for it, or None."""
+        with self.state.lock:
+            return self.state.topology.find_subnet(subnet_id)
+
     def get_subnet(self, subnet_id: str) -> Subnet:
         """The subnet, or what stands in for it."""
-        with self.state.lock:
-            found = self.state.topology.find_subnet(subnet_id)
+        found = self.find_subnet(subnet_id)
         if found is None:
             raise faults.not_found("subnet", subnet_id)
         return found

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The REST API over a controller of its own, on a loopback port, and a client that speaks JSON."""
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastlb.api.app import create_app
 from fastlb.api.call import Caller
 from fastlb.api.server import Server
 from fastlb.controller import Controller
+from fastlb.network import NetworkConfig, Networking
 from fastlb.store.memory import MemoryStore
 from fastlb.testing import Client, unused_port
 
@@ -37,8 +39,8 @@ class Api:
         self._served.app = create_app(self.controller, identify=identify, extra=extra)
 
     def call(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> requests.Response:
-        """One request. path: below /v2/lbaas, or whole when it begins with /v2 or is "/"."""
-        whole = path if path.startswith("/v2") or path == "/" else self.PREFIX + path
+        """One request. path: below /v2/lbaas, or whole when it begins with a version or is "/"."""
+        whole = path if path.startswith(("/v2", "/v3", "/identity")) or path == "/" else self.PREFIX + path
         response = self.session.request(method, self.url + whole, timeout=20, **options)
         assert expect is None or response.status_code == expect, (
             method,
@@ -114,10 +116,23 @@ def site(api):
     return Site(api, {})
 
 
+def loopback_ranges() -> NetworkConfig:
+    """The default networks, in a part of 127.0.0.0/8 for this process: several runs of the tests do not meet."""
+    part = os.getpid() % 1024
+    first, second = (f"127.{low + part // 16}.{part % 16 * 16}.0/20" for low in (70, 140))
+    return NetworkConfig.default(first, second)
+
+
 @pytest.fixture
-def controller():
+def networking():
+    """The network of `controller`: the default one. A test may have one of its own by a fixture of this name."""
+    return Networking(loopback_ranges())
+
+
+@pytest.fixture
+def controller(networking):
     engine = fastlb.Engine(workers=1)
-    with Controller(MemoryStore(), engine=engine) as controller:
+    with Controller(MemoryStore(), engine=engine, networking=networking) as controller:
         yield controller
     engine.stop(0)
 

@@ -129,6 +129,12 @@ def test_what_is_no_bind_is_refused(given):
         ("bind = '0.0.0.0:9876'", "bind='0.0.0.0:9876': can be reached by others and needs TLS"),
         ("bind = 'unix:/x'\n[tls]\ncertificate = 'a'\nkey = 'b'", "tls='…': must be left out"),
         ("bind = ", "must be TOML"),
+        ("[[subnets]]\nname = 'web'", "subnets[0].cidr: must be given"),
+        ("[[subnets]]\ncidr = '10.0.0.0/33'", "subnets[0].cidr='10.0.0.0/33': must be a network"),
+        (
+            "[[subnets]]\ncidr = '10.0.0.0/24'\nreaches = ['x']\n[[floating_networks]]\ncidr = '192.0.2.0/24'",
+            "subnets[0].reaches='x': must be the name of a floating network; there are: provider",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_with_the_place_and_what_is_allowed(file, text, problem):
@@ -137,6 +143,21 @@ def test_a_wrong_file_is_named_with_the_place_and_what_is_allowed(file, text, pr
         load(path, {})
     assert str(caught.value).startswith(f"{path}: ")
     assert problem in str(caught.value)
+
+
+def test_subnets_and_floating_networks_are_those_of_the_file_or_the_default_ones(file):
+    assert load(None, {}).network.stands_in
+    network = load(
+        file(
+            "[[subnets]]\nname = 'web'\ncidr = '10.0.0.0/24'\n"
+            "[[subnets]]\nname = 'web6'\ncidr = '2001:db8::/64'\nnetwork = 'web'\n"
+            "[[floating_networks]]\ncidr = '192.0.2.0/24'"
+        ),
+        {},
+    ).network
+    assert [(one.name, one.network) for one in network.subnets] == [("web", "web"), ("web6", "web")]
+    assert [one.name for one in network.floating_networks] == ["provider"]
+    assert not network.stands_in
 
 
 def test_what_others_can_reach_wants_tokens_and_tls_or_an_explicit_word():
