@@ -253,11 +253,6 @@ FIELDS = (
 
 NETWORK = (
     Difference(
-        "A member's subnet is a note: members are reached by this machine's routes.",
-        r"status: 400 Subnet .* not found\., here 20[12] .*|members: 2 in the list, here 1",
-        ("members: *unknown subnet*", "members: create subnet_id *"),
-    ),
-    Difference(
         "QoS policies and security groups are notes: nothing here applies them.",
         r"status: 400 (qos_policy|Security Group) .* not found\., here 20[01] .*",
         ("load_balancers: *",),
