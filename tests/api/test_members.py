@@ -2,6 +2,7 @@
 """`/pools/{id}/members`: made, shown, changed, deleted, refused; and what a member's fields do to traffic."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -330,6 +331,25 @@ def test_a_change_waits_for_the_one_before_it_and_sees_what_that_did(site):
     waiting.join(10)
     assert answers[0].status_code == 404
     assert answers[0].json()["faultstring"] == f"Member {member['id']} not found."
+
+
+def test_many_callers_at_once_all_get_what_they_ask_for(site):
+    """Changes of one load balancer wait for one another: nobody is told that it is immutable, nothing is lost."""
+
+    def make(first):
+        for port in range(first, first + 20):
+            path = f"{site.members}/{site.member('192.0.2.1', port)['id']}"
+            site.api.put(path, member={"weight": 2})
+            if port % 2:
+                site.api.delete(path)
+
+    with ThreadPoolExecutor(8) as callers:
+        for done in [callers.submit(make, 1 + 20 * number) for number in range(8)]:
+            done.result()
+    shown = site.api.get(site.members)
+    assert sorted(row["protocol_port"] for row in shown) == list(range(2, 161, 2))
+    assert {row["weight"] for row in shown} == {2}
+    assert {row.id for row in site.api.controller.store.list("member")} == {row["id"] for row in shown}
 
 
 # Traffic.
