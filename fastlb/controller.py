@@ -130,6 +130,11 @@ class Controller:
             self.networking.attach(balancer)
             self._start(balancer)
             self._note_failures(balancer)
+        # One load balancer after the other they came; they are listed as they were created.
+        with self._lock:
+            for kind, objects in self._index.items():
+                known = [row.id for row in rows if row.type == kind and row.id in objects]
+                self._index[kind] = {resource_id: objects[resource_id] for resource_id in known} | objects
 
     def close(self, drain_timeout: float | None = None) -> None:
         """Stop all load balancers, which stay stored; sessions under way have as long as each gives them.
