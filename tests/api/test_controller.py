@@ -142,6 +142,16 @@ def test_several_changes_in_one_go_are_one_commit(again, store):
     assert store.revision == before + 1
 
 
+def test_a_restart_lists_everything_in_the_order_of_creation(again):
+    controller = again()
+    one, two = (controller.add(fastlb.LoadBalancer(vip_address="127.0.0.1")) for _ in range(2))
+    made = [
+        balancer.create_pool(protocol="TCP", lb_algorithm="ROUND_ROBIN").id
+        for balancer in (two, one, two, one)
+    ]
+    assert [pool.id for pool in again().all("pool")] == made
+
+
 def test_counts_follow_what_projects_have(again):
     controller = again()
     balancer = controller.add(fastlb.LoadBalancer(vip_address="127.0.0.1", project_id="p1"))
