@@ -5,7 +5,6 @@ import contextlib
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +18,7 @@ from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
 from fastlb.network import Change as NetworkChange
 from fastlb.network import Networking
+from fastlb.quota import LABELS, Quotas
 from fastlb.resource import Resource, find
 from fastlb.types import ProvisioningStatus
 
@@ -34,17 +34,6 @@ DEFAULT_PROJECT_ID = "fa571b00000000000000000000000001"
 HEALTH = "health"
 """The type of the rows that name members which are down."""
 
-LABELS = {
-    "loadbalancer": "Load Balancer",
-    "listener": "Listener",
-    "pool": "Pool",
-    "member": "Member",
-    "healthmonitor": "Health Monitor",
-    "l7policy": "L7 Policy",
-    "l7rule": "L7 Rule",
-}
-"""The kinds of objects, and what Octavia calls them in its messages."""
-
 log = logging.getLogger("fastlb")
 
 
@@ -55,7 +44,9 @@ class Controller:
     the change when the call returns. Calls may come from any thread.
 
     store: where they are kept; owns_store: `close()` closes it too. engine: the threads that do the work; None: the
-    default engine. networking: where their addresses come from; None: a subnet in 127.0.0.0/8.
+    default engine. networking: where their addresses come from; None: a subnet in 127.0.0.0/8. quotas: how many objects
+    of each kind a project may have, unless it has limits of its own; whoever makes objects asks `quotas` first, the
+    library itself does not.
     """
 
     def __init__(
@@ -65,14 +56,15 @@ class Controller:
         engine: Engine | None = None,
         owns_store: bool = False,
         networking: Networking | None = None,
+        quotas: Mapping[str, int] | None = None,
     ) -> None:
         self.store = store
         self.networking = networking or Networking()
+        self.quotas = Quotas(store, quotas)
         self._owns_store = owns_store
         self._engine = engine
         self._lock = threading.RLock()
         self._index: dict[str, dict[str, Resource[Any]]] = {kind: {} for kind in LABELS}
-        self._counts: Counter[tuple[str, str]] = Counter()
         # Members whose probes fail, as the store has it.
         self._down: set[str] = set()
         self._ending: set[threading.Thread] = set()
@@ -162,7 +154,7 @@ class Controller:
         with self._lock:
             for table in self._index.values():
                 table.clear()
-            self._counts.clear()
+            self.quotas.forget()
         if self._owns_store:
             self.store.close()
 
@@ -197,7 +189,7 @@ class Controller:
 
     def count(self, kind: str, project_id: str) -> int:
         """How many objects of a kind a project has."""
-        return self._counts[kind, project_id]
+        return self.quotas.count(kind, project_id)
 
     def _missing(self, kind: str, resource_id: str) -> NotFound:
         fault = f"{LABELS[kind]} {resource_id} not found."
@@ -417,8 +409,8 @@ class Controller:
     def _know(self, one: Resource[Any]) -> None:
         if one.id not in self._index[one.KIND]:
             self._index[one.KIND][one.id] = one
-            self._counts[one.KIND, one.project_id] += 1
+            self.quotas.made(one.KIND, one.project_id)
 
     def _forget(self, one: Resource[Any]) -> None:
         if self._index[one.KIND].pop(one.id, None) is not None:
-            self._counts[one.KIND, one.project_id] -= 1
+            self.quotas.gone(one.KIND, one.project_id)

@@ -24,8 +24,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastlb.api import (
     access,
+    amphorae,
+    availabilityzones,
     discovery,
     faults,
+    flavors,
     healthmonitors,
     l7policies,
     l7rules,
@@ -34,8 +37,10 @@ from fastlb.api import (
     members,
     neutron,
     pools,
+    providers,
+    quotas,
 )
-from fastlb.api.call import NOBODY, Answer, BadRequest, Call, Route, UnknownMedia
+from fastlb.api.call import NOBODY, Answer, BadRequest, Call, Handler, Route, UnknownMedia
 
 if TYPE_CHECKING:
     from fastlb.controller import Controller
@@ -46,7 +51,10 @@ BODY_LIMIT = 16 << 20
 LBAAS = ("/v2/lbaas", "/v2.0/lbaas", "/v2", "/v2.0")
 OCTAVIA = ("/v2/octavia", "/v2.0/octavia")
 NEIGHBOURS = ("/v2", "/v2.0")
-RESOURCES = (loadbalancers, listeners, pools, members, healthmonitors, l7policies, l7rules)
+RESOURCES = (
+    loadbalancers, listeners, pools, members, healthmonitors, l7policies, l7rules,
+    quotas, providers, flavors, availabilityzones,
+)  # fmt: skip
 
 JSON = ("application/json", "text/javascript", "application/javascript")
 ACCEPTED = ("application/json", "application/*", "*/*")
@@ -75,6 +83,8 @@ def create_app(
             routes += frame.routes(prefix, resource.ROUTES)
     for prefix in NEIGHBOURS:
         routes += frame.routes(prefix, neutron.ROUTES)
+    for prefix in OCTAVIA:
+        routes += frame.routes(prefix, amphorae.ROUTES)
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: frame.on_http_error, Exception: frame.on_error}
     )
@@ -172,7 +182,7 @@ class _Frame:
                     extra=self._extra,
                     headers=headers,
                 )
-                answer = await run_in_threadpool(handler, call)
+                answer = await run_in_threadpool(_handle, handler, call)
             except ClientDisconnect:
                 raise
             except Exception as error:
@@ -213,6 +223,12 @@ def _methods(
             await app(scope, receive, send)
 
     return Endpoint()
+
+
+def _handle(handler: Handler, call: Call) -> Answer:
+    # What the handler asks the quotas for is kept for it until it is done.
+    with call.controller.quotas.room():
+        return handler(call)
 
 
 def _fields(request: Request) -> dict[str, str]:

@@ -157,11 +157,10 @@ class Call:
             raise Forbidden()
 
     def check_quota(self, kind: str, project_id: str, count: int = 1) -> None:
-        """May the project have so many more objects of that kind? Raises what the quotas raise; without
-        authentication nobody asks, as in Octavia."""
-        check = self.extra.get("check_quota")
-        if check is not None and self.caller.enforced:
-            check(self.controller, kind, project_id, count)
+        """May the project have so many more objects of that kind? Raises QuotaMet, 403; without authentication nobody
+        asks, as in Octavia."""
+        if self.caller.enforced:
+            self.controller.quotas.ask(kind, project_id, count)
 
     def check_admin(self) -> None:
         if not (self.caller.admin and self.caller.writes):

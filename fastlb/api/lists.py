@@ -51,6 +51,8 @@ class Listing:
     """The key of the links; else that of the plural with `_links`."""
     tagged: bool = True
     """Does it have tags? Filters by tags change nothing where there are none."""
+    key: str = "id"
+    """The attribute by which a row is known, and pages are marked."""
 
 
 def listing(
@@ -224,7 +226,7 @@ class _Query:
 
     def _place_of_marker(self, rows: Sequence[Any]) -> int:
         for at, row in enumerate(rows):
-            if _value(row, "id") == self._marker:
+            if _value(row, self._kind.key) == self._marker:
                 return at
         raise BadRequest(f"Supplied pagination marker '{self._marker}' is not valid.")
 
@@ -239,9 +241,10 @@ class _Query:
     def _link(self, rel: str, marker: Any, more: str = "") -> dict[str, str]:
         limit = [] if self._limit is None else [("limit", str(self._limit))]
         kept = [(name, value) for name, value in self._call.query if name not in PAGING]
+        key = str(_value(marker, self._kind.key))
         pairs = "&".join(
             f"{quote(name)}={quote(value, safe=':,')}"
-            for name, value in (*(limit or [("limit", "0")]), *kept, ("marker", _value(marker, "id")))
+            for name, value in (*(limit or [("limit", "0")]), *kept, ("marker", key))
         )
         # The query must not begin within the path.
         address = self._call.base_url + quote(self._call.path)

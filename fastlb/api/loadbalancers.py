@@ -4,7 +4,7 @@
 from typing import Any
 
 from fastlb import schema
-from fastlb.api import bodies, lists, neutron, views
+from fastlb.api import availabilityzones, bodies, flavors, lists, neutron, quotas, views
 from fastlb.api.call import Answer, Call, Route
 from fastlb.balancer import LoadBalancer
 from fastlb.schema import LoadBalancerSpec, kinds
@@ -58,6 +58,9 @@ def create(call: Call) -> Answer:
         alone = {name: value for name, value in fields.items() if name not in CHILDREN}
         check_vip_reference(schema.create(LoadBalancerSpec, alone, coerce=True))
     neutron.check_vip(call, fields)
+    flavors.check_asked(call, fields)
+    availabilityzones.check_asked(call, fields)
+    quotas.check_whole(call, fields, project_id)
     balancer = call.controller.create_load_balancer(fields, project_id=project_id)
     shown = {"listeners": [], "pools": []} | views.created(balancer)
     shown["listeners"] = [views.tree(listener) for listener in balancer.listeners]

@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fastlb.api import access, clouds, settings
 from fastlb.api.access import Identify
 from fastlb.api.certificate import Certificate
@@ -180,10 +182,14 @@ def start(
     from fastlb.store import open_store
 
     store = stack.enter_context(open_store(chosen.state_folder))
-    engine = Engine(chosen.workers)
+    engine = Engine(chosen.workers).start()  # its threads stay, also while there is no load balancer
     stack.callback(engine.stop, 0)
-    networking = Networking(chosen.network, interface=chosen.interface)
-    controller = Controller(store, engine=engine, networking=networking)
+    controller = Controller(
+        store,
+        engine=engine,
+        networking=Networking(chosen.network, interface=chosen.interface),
+        quotas=msgspec.structs.asdict(chosen.quotas),
+    )
     server = Server(
         controller,
         host=chosen.bind.host,

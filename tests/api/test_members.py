@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fastlb.api.call import Caller, Forbidden
+from fastlb.api.call import Caller
 from fastlb.testing import Load, Member, named
 
 UNKNOWN = "99000000-0000-4000-8000-000000000009"
@@ -298,19 +298,14 @@ def test_other_projects_and_observers_are_refused(site):
     site.api.call("DELETE", path, expect=204)
 
 
-def test_a_new_member_is_asked_for_at_the_quota(site):
-    asked = []
-
-    def full(controller, kind, project_id, count):
-        asked.append((kind, project_id, count))
-        raise Forbidden
-
+def test_a_member_beyond_the_quota_is_refused(site):
     project = site.api.get(f"/loadbalancers/{site.id}")["project_id"]
-    site.api.called_by(Caller(project_id=project), check_quota=full)
-    site.api.call("POST", site.members, json={"member": SOME}, expect=403)
-    assert asked == [("member", project, 1)]
+    site.api.controller.quotas.change(project, {"member": 0})
+    site.api.called_by(Caller(project_id=project))
+    fault = site.api.refused("POST", site.members, 403, member=SOME)
+    assert fault == "Quota has been met for resources: Member"
     assert site.api.get(site.members) == []
-    site.api.called_by(None, check_quota=full)
+    site.api.called_by(None)
     assert site.member(), "without authentication nobody asks"
 
 
