@@ -6,6 +6,7 @@ from typing import Any
 from fastlb.api import lists
 from fastlb.api.call import BadRequest, Call
 from fastlb.api.offers import Offered, Profiles
+from fastlb.schema import kinds
 from fastlb.schema.offers import FlavorProfileSpec, FlavorSpec
 
 PROFILES = Profiles(
@@ -42,6 +43,8 @@ ROUTES = (*FLAVORS.routes(), *PROFILES.routes())
 def check_asked(call: Call, fields: dict[str, Any]) -> None:
     """Look at the flavor that the fields of a new load balancer name, and fill in the provider it is for. Raises
     BadRequest."""
+    if isinstance(fields.get("flavor_id"), str):
+        kinds.uuid("flavor_id", fields["flavor_id"], True)
     profile = FLAVORS.check_asked(call, fields, "Invalid flavor_id.")
     if profile is None:
         return

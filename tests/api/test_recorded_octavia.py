@@ -143,20 +143,7 @@ def replay():
     engine.stop(0)
 
 
-TO_COME = ("administration", "errors", "load_balancers", "rights", "states")
-
-
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        pytest.param(
-            name, marks=[pytest.mark.xfail(strict=False, reason="quotas, flavors … are not there yet")]
-        )
-        if name in TO_COME
-        else name
-        for name in recorded.SCENARIOS
-    ],
-)
+@pytest.mark.parametrize("scenario", recorded.SCENARIOS)
 def test_what_octavia_answered_fastlb_answers(replay, scenario):
     run, unexplained = replay(scenario)
     assert not unexplained, f"{len(unexplained)} of {run.compared}:\n" + "\n".join(unexplained)
