@@ -101,6 +101,7 @@ def _middleware(options: Mapping[str, Any]) -> Any:
     given = {
         "auth_type": kind,
         "service_type": "load-balancer",
+        "service_token_roles_required": "True",  # its default is the lax one, of which it warns
         **{name: str(one) for name, one in options.items()},
     }
     try:
