@@ -163,3 +163,22 @@ def api(controller, served):
     yield client
     client.session.close()
     served.app = None
+
+
+@pytest.fixture
+def connection(api):
+    """openstacksdk's connection to the API, without authentication, and with nothing of this machine's configuration.
+
+    What the SDK deprecates of its own is between it and its authors: tests that use this have the marks below.
+    """
+    import openstack
+
+    made = openstack.connect(auth_type="none", endpoint=api.url, load_yaml_config=False, load_envvars=False)
+    yield made
+    made.close()
+
+
+SDK_MARKS = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
+]

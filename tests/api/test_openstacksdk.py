@@ -1,28 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """openstacksdk as its users have it, over the API: `conn.load_balancer.…`, every operation on every object."""
 
-import openstack
 import pytest
 from openstack import exceptions
 
 from fastlb.testing import Client, Member, eventually, named, unused_port
-from tests.api.conftest import SUBNET
+from tests.api.conftest import SDK_MARKS, SUBNET
 
-# What the SDK deprecates of its own is between it and its authors.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-]
+pytestmark = SDK_MARKS
 
 
 @pytest.fixture
-def sdk(api):
-    """`conn.load_balancer` of a connection without authentication, with nothing of this machine's configuration."""
-    connection = openstack.connect(
-        auth_type="none", endpoint=api.url, load_yaml_config=False, load_envvars=False
-    )
-    yield connection.load_balancer
-    connection.close()
+def sdk(connection):
+    return connection.load_balancer
 
 
 class Kind:
