@@ -214,7 +214,10 @@ class Controller:
         Raises ConfigError and its like, with the place in the document; then nothing is there.
         """
         body = {**document, "project_id": project_id}
-        return self._add(LoadBalancer.from_dict({"loadbalancer": body}, engine=self._engine, coerce=coerce))
+        balancer = LoadBalancer.from_dict({"loadbalancer": body}, engine=self._engine, coerce=coerce)
+        members = [member for pool in balancer.pools for member in pool.members]
+        self.networking.check_subnets(member.subnet_id for member in members)
+        return self._add(balancer)
 
     def _add(self, balancer: LoadBalancer) -> LoadBalancer:
         if not self._users:

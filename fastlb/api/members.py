@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`/pools/{pool_id}/members`: one by one, and all of a pool at once."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from fastlb import member_batch, schema
 from fastlb.api import bodies, lists, views
 from fastlb.api.call import Answer, BadRequest, Call, Route, RouteError
 from fastlb.api.changes import change, missing
-from fastlb.errors import ConfigError, NotFound
+from fastlb.errors import NotFound
 from fastlb.member import Member
-from fastlb.network.faults import NetworkFault
 from fastlb.pool import Pool
 from fastlb.schema import MemberSpec, kinds
 
@@ -50,23 +48,12 @@ def index(call: Call) -> Answer:
     return lists.answer(call, LISTING, pool.members)
 
 
-def check_subnets(call: Call, members: Iterable[MemberSpec]) -> None:
-    """Are the subnets of new members there? Raises ConfigError in Octavia's words."""
-    networks = call.controller.networking.networks
-    for subnet_id in dict.fromkeys(member.subnet_id for member in members if member.subnet_id is not None):
-        try:
-            networks.get_subnet(subnet_id)
-        except NetworkFault:
-            raise ConfigError(
-                "subnet_id", subnet_id, "no such subnet", fault=f"Subnet {subnet_id} not found."
-            ) from None
-
-
 def create(call: Call) -> Answer:
     pool = _pool(call)
     fields = bodies.new(call, "member", MemberSpec)
     call.check_write(pool.project_id)
-    check_subnets(call, [schema.create(MemberSpec, fields, coerce=True)])
+    described = schema.create(MemberSpec, fields, coerce=True)
+    call.controller.networking.check_subnets([described.subnet_id])
     with change(call, pool, below=pool):
         call.check_quota("member", pool.project_id)
         (member,) = pool._add_members([("", fields)], coerce=True)
@@ -104,7 +91,7 @@ def replace(call: Call) -> Answer:
     additive = lists.boolean(call.one("additive_only"))
     with change(call, pool, below=pool):
         batch = member_batch.plan(pool, rows, additive=additive, coerce=True)
-        check_subnets(call, batch.new)
+        call.controller.networking.check_subnets(member.subnet_id for member in batch.new)
         if batch.growth > 0:
             call.check_quota("member", pool.project_id, batch.growth)
         member_batch.apply(pool, batch)

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from fastlb.errors import FastLBError
+from fastlb.errors import ConfigError, FastLBError
 from fastlb.network import vips
 from fastlb.network.change import Change
 from fastlb.network.config import NetworkConfig
+from fastlb.network.faults import NetworkFault
 from fastlb.network.floating_ips import FloatingIPs
 from fastlb.network.interface import Interface
 from fastlb.network.ports import Ports
@@ -73,6 +74,16 @@ class Networking:
         Raises ConfigError, in Octavia's words, and Conflict for an address that is taken.
         """
         return vips.plan(self._state, spec, project_id=project_id, balancer_id=balancer_id)
+
+    def check_subnets(self, subnet_ids: Iterable[str | None]) -> None:
+        """Are the subnets there that new members name? Raises ConfigError, in Octavia's words."""
+        for subnet_id in dict.fromkeys(one for one in subnet_ids if one is not None):
+            try:
+                self.networks.get_subnet(subnet_id)
+            except NetworkFault:
+                raise ConfigError(
+                    "subnet_id", subnet_id, "no such subnet", fault=f"Subnet {subnet_id} not found."
+                ) from None
 
     def release(self, balancer_id: str) -> Change:
         """Give up the addresses of a load balancer that is deleted: rows for the commit that deletes it.

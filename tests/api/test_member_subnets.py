@@ -44,6 +44,13 @@ def test_a_list_with_an_unknown_subnet_changes_nothing(site):
     assert (shown["id"], shown["subnet_id"]) == (known["id"], None)
 
 
+def test_a_whole_load_balancer_with_an_unknown_subnet_is_refused(api):
+    pool = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "members": [ONE | {"subnet_id": UNKNOWN}]}
+    document = {"vip_subnet_id": SUBNET, "pools": [pool]}
+    assert api.refused("POST", "/loadbalancers", 400, loadbalancer=document) == FAULT
+    assert api.get("/loadbalancers") == []
+
+
 def test_what_is_wrong_with_the_fields_is_said_first(site):
     said = site.api.refused("POST", site.members, 400, member=ONE | {"subnet_id": UNKNOWN, "weight": 300})
     assert "Value should be lower or equal to 256" in said
