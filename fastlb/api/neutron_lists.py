@@ -100,7 +100,7 @@ def _page(call: Call, plural: str, rows: list[Row]) -> tuple[list[Row], list[dic
     """One page, and the links to its neighbours; all of it where no limit is asked for."""
     marker, limit = call.one("marker"), call.one("limit")
     if marker is not None:
-        ids = [row["id"] for row in rows]
+        ids = [_identity(row) for row in rows]
         if marker not in ids:
             raise faults.bad_request(f"Invalid marker: {marker}")
         rows = rows[ids.index(marker) + 1 :]
@@ -108,10 +108,16 @@ def _page(call: Call, plural: str, rows: list[Row]) -> tuple[list[Row], list[dic
         return rows, []
     if not (limit.isascii() and limit.isdigit()):
         raise faults.bad_request(f"Invalid input for limit. Reason: '{limit}' is not an integer, 0 or more.")
-    count = int(limit)
+    # More digits than there are rows anywhere, and than Python reads.
+    count = int(limit) if len(limit) < 10 else 0
     if not count or len(rows) <= count:
         return rows, []
     kept = [(name, value) for name, value in call.query if name != "marker"]
-    query = [*kept, ("marker", rows[count - 1]["id"])]
+    query = [*kept, ("marker", _identity(rows[count - 1]))]
     words = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query)
     return rows[:count], [{"rel": "next", "href": f"{call.base_url}{call.path}?{words}"}]
+
+
+def _identity(row: Row) -> str:
+    """By what a marker names it: an extension has no id."""
+    return str(row["id"] if "id" in row else row["alias"])

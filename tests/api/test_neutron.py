@@ -243,6 +243,12 @@ def test_extensions_are_told_by_their_aliases(api):
     assert "router" in aliases
     assert api.get("/v2/extensions/router")["alias"] == "router"
     error(api, "GET", "/v2/extensions/teapot", 404)
+    pages = [
+        [one["alias"] for one in api.get(f"/v2/extensions?limit=1{marker}")]
+        for marker in ("", f"&marker={aliases[0]}")
+    ]
+    assert pages == [aliases[:1], aliases[1:2]]
+    assert api.get("/v2/extensions", limit="9" * 5000) == api.get("/v2/extensions")
     assert api.get("/v2/routers") == []
     assert api.get("/v2/security-groups", name="default")[0]["name"] == "default"
 

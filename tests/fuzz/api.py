@@ -36,6 +36,13 @@ wanted = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(wanted)
 
 DEADLINE_S = 10.0
+FORMS = (
+    ["debuginfo", "faultcode", "faultstring"],
+    ["code", "description", "title"],
+    ["NeutronError"],
+    ["error"],
+)
+"""The names in a refusal: Octavia's two forms, Neutron's, Keystone's."""
 STATUSES = {200, 201, 202, 204, 400, 403, 404, 405, 406, 409, 413, 415, 501}
 
 
@@ -199,12 +206,9 @@ class Session:
             return
         document = json.loads(body) if body else None
         if status < 400:
-            if body == b"" and status not in (202, 204):
+            if body == b"" and status == 200:
                 raise Finding("an answer without a document")
-        elif sorted(document) not in (
-            ["debuginfo", "faultcode", "faultstring"],
-            ["code", "description", "title"],
-        ):
+        elif sorted(document) not in FORMS:
             raise Finding(f"a refusal in no form: {body[:300]!r}")
 
     # What there must be, and be in order.

@@ -40,7 +40,8 @@ def words(text):
 FIELDS = sorted({name for spec in SPECS for name in rules(spec)})
 FIELDS += words("""
     id tenant_id loadbalancer_id listener_id pool_id default_pool l7policies rules members healthmonitor redirect_pool
-    listeners pools enabled flavor_data network_id fixed_ips __proto__
+    listeners pools enabled flavor_data network_id fixed_ips __proto__ cidr ip_version allocation_pools gateway_ip
+    router:external shared floating_network_id floating_ip_address fixed_ip_address port_id device_id security_groups
 """)
 QUERIES = FIELDS + words("""
     limit marker page_reverse sort sort_key sort_dir fields cascade additive_only tags-any not-tags not-tags-any
@@ -60,7 +61,7 @@ WORDS = words("""
     SOURCE_IP ROUND_ROBIN REGEX REJECT REDIRECT_TO_POOL REDIRECT_TO_URL PING TLS-HELLO UDP-CONNECT ( (a*)*$ [[:x:]]
     amphora octavia f5 h2 TLSv1.2 X-Forwarded-For 255.255.255.0
 """)
-WORDS += ["", "a b", "\0", "\n", "\x7f", "x" * 256, "x" * 5000]
+WORDS += ["", "a b", "\0", "\n", "\x7f", "x" * 256, "x" * 5000, "9" * 5000]
 WORDS += [NOBODY, NOBODY.replace("-", ""), NOBODY.upper()]
 WHOLE = [0, 1, -1, 2, 80, 256, 257, 65535, 65536, 2**31 - 1, 2**31, 2**53, 2**63, 2**64, 10**40]
 NUMBERS = [*WHOLE, 0.0, -0.0, 1.1, 1.5, 1e9, 1e308, 5e-324]
@@ -110,7 +111,8 @@ class Requests:
         parts = []
         for part in path.split("/"):
             if part.startswith("{"):
-                identity = self.some_id(part.strip("{}").removesuffix("_id"))
+                name = part.strip("{}").removesuffix("_id")
+                identity = self.some_id(parts[-1].removesuffix("s") if name == "id" else name)
                 parts.append(
                     quote(self.word() if self.chance(0.1) else identity, safe=self.pick(["", "/", "%"]))
                 )
@@ -215,10 +217,16 @@ class Requests:
             "l7policies": ("l7policy", lambda: self.policy() | {"listener_id": self.some_id("listener")}),
             "rules": ("rule", self.rule),
             "members": ("member", self.member),
+            "networks": ("network", lambda: {"name": "n", "tags": ["a"], "shared": False}),
+            "subnets": ("subnet", self.subnet),
+            "ports": ("port", self.network_port),
+            "floatingips": ("floatingip", self.floating_ip),
         }
         words = [part for part in path.split("/") if part and not part.startswith("{")]
         root, make = made.get(words[-1] if words else "", (self.pick(ROOTS), dict))
         fields = make()
+        if path.endswith("/tags"):
+            return "tags", ["a", self.value(), *self.random.sample(["b", "c"], 1)]
         if words and words[-1] == "members" and path.endswith("members") and self.chance(0.5):
             return "members", [self.member() for _ in range(self.pick([0, 1, 2, 5]))]
         if path.endswith("}") and fields:
@@ -230,7 +238,7 @@ class Requests:
 
     def load_balancer(self):
         return {
-            "vip_subnet_id": SUBNET,
+            "vip_subnet_id": SUBNET if self.chance(0.8) else self.some_id("subnet"),
             "name": self.pick(["web", "", "é"]),
             "tags": ["a", "b"],
             "listeners": [
@@ -295,6 +303,16 @@ class Requests:
     def rule(self):
         return {"type": "HEADER", "compare_type": "REGEX", "key": "X-A", "value": "a+b", "invert": False}
 
+    def subnet(self):
+        cidr = self.pick(["127.80.0.0/24", "127.81.0.0/30", "2001:db8:1::/64"])
+        return {"network_id": self.some_id("network"), "cidr": cidr, "ip_version": 4, "enable_dhcp": False}
+
+    def network_port(self):
+        return {"network_id": self.some_id("network"), "fixed_ips": [{"subnet_id": self.some_id("subnet")}]}
+
+    def floating_ip(self):
+        return {"floating_network_id": self.some_id("network"), "port_id": self.some_id("port")}
+
     # Choices.
 
     def chance(self, share):
@@ -310,8 +328,18 @@ class Requests:
         return self.random.randint(20_000, 60_000)
 
     def some_id(self, kind):
-        there = self.controller.all(kind) if kind in LABELS else []
-        return self.pick(there).id if there and self.chance(0.95) else NOBODY
+        if kind in LABELS:
+            there = [one.id for one in self.controller.all(kind)]
+        else:
+            networks = self.controller.networking
+            made = {
+                "network": networks.networks.all,
+                "subnet": networks.networks.all_subnets,
+                "port": networks.ports.all,
+                "floatingip": networks.floating_ips.all,
+            }
+            there = [one.id for one in made.get(kind, tuple)()]
+        return self.pick(there) if there and self.chance(0.95) else NOBODY
 
 
 def deep(levels):

@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from fastlb.controller import Controller
-from fastlb.pool import Pool
+from fastlb.api import views
+from fastlb.errors import Conflict
 
 spec = importlib.util.spec_from_file_location("fuzz_api", pathlib.Path(__file__).with_name("api.py"))
 fuzz = importlib.util.module_from_spec(spec)
@@ -39,16 +39,15 @@ def test_no_request_breaks_the_server_or_the_store(served, callers):
 
 
 def test_an_answer_of_500_would_be_found(served, monkeypatch, caplog):
-    monkeypatch.setattr(Pool, "_update", lambda *args, **options: 1 / 0)
+    monkeypatch.setattr(views, "body", lambda *args: 1 / 0)
     with pytest.raises(fuzz.Finding, match="status 500"):
         sessions(served)
 
 
 def test_a_refused_change_that_is_stored_would_be_found(served, monkeypatch):
-    def half_done(controller, balancer, cascade=False):
-        balancer.name = "half"
-        raise fuzz.fastlb.Conflict("no")
+    def too_late(*args):
+        raise Conflict("no")
 
-    monkeypatch.setattr(Controller, "delete_load_balancer", half_done)
+    monkeypatch.setattr(views, "created", too_late)
     with pytest.raises(fuzz.Finding, match="the store has changed"):
         sessions(served)
