@@ -61,8 +61,8 @@ def profiles(api):
     create("unknown attribute", colour="blue")
     api.show("flavorprofile", "{fp}", "flavor profile: shown")
     api.get("flavorprofiles?fields=name&sort=name", "flavor profiles: listed")
-    api.get("flavorprofiles?provider_name=amphora&name=small", "flavor profiles: filtered")
-    api.get("flavorprofiles?limit=1&fields=name", "flavor profiles: a page")
+    api.get("flavorprofiles?provider_name=amphora&name=small&fields=name", "flavor profiles: filtered")
+    api.get("flavorprofiles?limit=1&sort=provider_name:desc&fields=name", "flavor profiles: a page")
     api.update("flavorprofile", "{fp_other}", "flavor profile: update", name="changed")
     api.update("flavorprofile", "{fp_other}", "flavor profile: update nothing")
     api.update(
@@ -107,7 +107,7 @@ def flavors(api):
     create("unknown attribute", colour="blue")
     api.show("flavor", "{flavor}", "flavor: shown")
     api.get("flavors?fields=name&sort=name", "flavors: listed")
-    api.get("flavors?enabled=false&fields=name", "flavors: by enabled")
+    api.get("flavors?enabled=false&sort=name&fields=name", "flavors: by enabled")
     api.get("flavors?name=small", "flavors: by name")
     api.get("flavors?limit=1&sort=name&fields=name", "flavors: a page")
     for field, values in {
