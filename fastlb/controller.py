@@ -393,6 +393,9 @@ class Controller:
             core = member._core
             if core is not None and not member._deleted and member.pool._monitored():
                 (up if core.up else down).add(member.id)
+                if core.up == (member.id in self._down):
+                    level, word = (logging.INFO, "up again") if core.up else (logging.WARNING, "down")
+                    log.log(level, "%s of %s is %s", member._who(), member.pool._who(), word)
         try:
             self._store_health(down, up)
         except StoreError as error:

@@ -48,7 +48,7 @@ def by_token(tokens: "Tokens", *, scheme: str = "http") -> Identify:
         token = tokens.find(secret) if secret else None
         if token is None:
             host = headers.get("host", "localhost").replace('"', "")
-            raise Unauthorized(f"{scheme}://{host}")
+            raise Unauthorized(f"{scheme}://{host}/identity")
         return Caller(
             project_id=token.project_id, admin=token.role == "admin", writes=token.role != "observer"
         )

@@ -183,6 +183,10 @@ class Tokens:
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
             with open(descriptor, "wb") as file:
+                if os.geteuid() == 0:
+                    # The server may run as another user, whose folder this is, and must be able to read it.
+                    owner = self.path.parent.stat()
+                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
                 file.write(text + b"\n")
                 file.flush()
                 os.fsync(file.fileno())

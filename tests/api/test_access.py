@@ -88,7 +88,7 @@ def test_without_a_token_the_answer_is_keystones_401(guarded):
             "message": "The request you have made requires authentication.",
         }
     }
-    assert response.headers["WWW-Authenticate"] == f'Keystone uri="{guarded.url}"'
+    assert response.headers["WWW-Authenticate"] == f'Keystone uri="{guarded.url}/identity"'
     assert response.headers["x-openstack-request-id"].startswith("req-")
 
 
@@ -206,6 +206,18 @@ def test_the_file_holds_no_token_and_is_its_owners_alone(tokens):
     assert stat.S_IMODE(tokens.path.stat().st_mode) == 0o600
     (kept,) = json.loads(text)["tokens"]
     assert (kept["name"], kept["role"], kept["project_id"]) == ("ci", "admin", SHOP)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_root_makes_belongs_to_whom_the_folder_belongs(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, 12345, 23456)
+    tokens = Tokens(folder / "tokens.json")
+    for _ in range(2):
+        tokens.create(project_id=SHOP, role="member")
+        status = tokens.path.stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 23456, 0o600)
 
 
 def test_tokens_are_not_alike(tokens):

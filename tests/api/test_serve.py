@@ -230,6 +230,21 @@ def test_a_second_signal_cuts_what_is_under_way(serve):
             assert running.wait() == (130, "")
 
 
+def test_the_log_says_which_member_is_down_and_up_again(serve):
+    with Member(named("a")) as member:
+        running = serve().ready()
+        whole = listening(member, unused_port())
+        monitor = {"type": "TCP", "delay": 0, "timeout": 1, "max_retries": 1, "max_retries_down": 1}
+        whole["pools"][0]["healthmonitor"] = monitor
+        running.create(**whole)
+        name = f"member {member.address}:{member.port} of pool 'app'"
+        member.refuse()
+        running.said(f"WARNING fastlb: {name} is down")
+        member.resume()
+        running.said(f"INFO fastlb: {name} is up again")
+        assert running.end() == (0, "")
+
+
 # What is kept.
 
 
