@@ -30,6 +30,7 @@ from fastlb.api import (
     faults,
     flavors,
     healthmonitors,
+    keystone,
     l7policies,
     l7rules,
     listeners,
@@ -85,6 +86,7 @@ def create_app(
         routes += frame.routes(prefix, neutron.ROUTES)
     for prefix in OCTAVIA:
         routes += frame.routes(prefix, amphorae.ROUTES)
+    routes += frame.routes("", keystone.ROUTES)
     app = Starlette(
         routes=routes, exception_handlers={HTTPException: frame.on_http_error, Exception: frame.on_error}
     )
@@ -181,6 +183,7 @@ class _Frame:
                     base_url=_base_url(request),
                     extra=self._extra,
                     headers=headers,
+                    identify=self._identify,
                 )
                 answer = await run_in_threadpool(_handle, handler, call)
             except ClientDisconnect:

@@ -111,6 +111,8 @@ class Call:
     """What the application was made with: the configuration of providers, the neighbours."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """The header fields, names in lower case, as `access.Identify` takes them."""
+    identify: Callable[[Mapping[str, str]], Caller] | None = None
+    """Who comes with such header fields? Raises Unauthorized."""
     place: str = ""
     """How Octavia's messages name the object that the body is about; known when the body has been read."""
 

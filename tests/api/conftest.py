@@ -40,7 +40,11 @@ class Api:
 
     def call(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> requests.Response:
         """One request. path: below /v2/lbaas, or whole when it begins with a version or is "/"."""
-        whole = path if path.startswith(("/v2", "/v3", "/identity")) or path == "/" else self.PREFIX + path
+        whole = (
+            path
+            if path.startswith(("/v2", "/v3", "/identity", "/projects")) or path == "/"
+            else self.PREFIX + path
+        )
         response = self.session.request(method, self.url + whole, timeout=20, **options)
         assert expect is None or response.status_code == expect, (
             method,

@@ -177,7 +177,7 @@ def test_a_path_that_leads_nowhere(api, path, description):
     assert response.json() == {"code": 404, "title": "Not Found", "description": description}
 
 
-@pytest.mark.parametrize("path", ["/v3", "/nothing", "/lbaas/pools", "/V2/lbaas/pools", "/v2.1/lbaas/pools"])
+@pytest.mark.parametrize("path", ["/v4", "/nothing", "/lbaas/pools", "/V2/lbaas/pools", "/v2.1/lbaas/pools"])
 def test_a_path_outside_the_api(api, path):
     response = api.session.get(api.url + path)
     assert response.status_code == 404

@@ -3,10 +3,17 @@
 
 import uuid
 
+import openstack
 import pytest
 
 from fastlb.api.call import Caller
 from fastlb.network import NetworkConfig, Networking
+
+# What the SDK deprecates of its own is between it and its authors.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
+]
 
 UNKNOWN = "00000000-1111-2222-3333-444444444444"
 WEB = "3f9a5c1e-6a0b-4d6f-9a55-0d5c1b7f0a01"
@@ -308,3 +315,42 @@ def test_an_observer_looks_and_changes_nothing(api):
         ("POST", "/v2/floatingips", {"floatingip": {"floating_network_id": UNKNOWN}}),
     ):
         assert error(api, method, path, 403, **body)["type"] == "PolicyNotAuthorized"
+
+
+@pytest.fixture
+def sdk(api):
+    """`conn.network` of openstacksdk, without authentication."""
+    connection = openstack.connect(
+        auth_type="none", endpoint=api.url, load_yaml_config=False, load_envvars=False
+    )
+    yield connection.network
+    connection.close()
+
+
+def test_openstacksdk_does_every_operation_on_the_network(sdk):
+    network = sdk.create_network(name="mine", description="of ours")
+    subnet = sdk.create_subnet(name="sub", network_id=network.id, ip_version=4, cidr="127.213.0.0/24")
+    port = sdk.create_port(name="port", network_id=network.id)
+    floating = sdk.create_ip(floating_network_id=sdk.find_network("provider").id, port_id=port.id)
+    assert floating.fixed_ip_address == port.fixed_ips[0]["ip_address"] == "127.213.0.2"
+    assert sdk.find_network("mine").subnet_ids == [subnet.id]
+    assert sdk.find_subnet("sub").id == subnet.id
+    assert sdk.find_port("port").id == port.id
+    assert sdk.find_port("nobody") is None
+    assert sdk.find_ip(floating.floating_ip_address).id == floating.id
+    assert [one.id for one in sdk.ports(network_id=network.id)] == [port.id]
+    assert [one.id for one in sdk.ips(port_id=port.id, limit=1)] == [floating.id]
+    assert sdk.update_network(network, name="new").name == "new"
+    assert sdk.update_subnet(subnet, name="new").name == "new"
+    assert sdk.update_port(port, name="new").name == "new"
+    assert sdk.update_ip(floating, description="new").description == "new"
+    sdk.set_tags(port, ["a", "b"])
+    assert [one.id for one in sdk.ports(tags="a,b")] == [port.id]
+    with pytest.raises(openstack.exceptions.ConflictException, match="still in use on the network"):
+        sdk.delete_network(network)
+    sdk.delete_ip(floating)
+    sdk.delete_port(port)
+    sdk.delete_subnet(subnet)
+    sdk.delete_network(network)
+    assert sdk.find_network("new") is None
+    assert [one.name for one in sdk.networks(**{"router:external": True})] == ["provider"]
