@@ -7,7 +7,8 @@ import random
 import string
 from urllib.parse import quote
 
-from fastlb.controller import LABELS, Controller
+from fastlb.api import amphorae
+from fastlb.controller import DEFAULT_PROJECT_ID, LABELS, Controller
 from fastlb.schema import (
     HealthMonitorSpec,
     L7PolicySpec,
@@ -37,6 +38,22 @@ def words(text):
     return text.split()
 
 
+KINDS = {
+    "networks": "network",
+    "subnets": "subnet",
+    "ports": "port",
+    "floatingips": "floatingip",
+    "flavors": "flavor",
+    "flavorprofiles": "flavorprofile",
+    "availabilityzones": "availability_zone",
+    "availabilityzoneprofiles": "availability_zone_profile",
+    "amphorae": "amphora",
+    "quotas": "project",
+    "providers": "provider",
+}
+"""What stands behind these words of a path."""
+PROFILE = {"provider_name": "amphora", "name": "p"}
+
 FIELDS = sorted({name for spec in SPECS for name in rules(spec)})
 FIELDS += words("""
     id tenant_id loadbalancer_id listener_id pool_id default_pool l7policies rules members healthmonitor redirect_pool
@@ -49,7 +66,7 @@ QUERIES = FIELDS + words("""
 """)
 ROOTS = words("""
     loadbalancer listener pool member members healthmonitor l7policy rule quota flavor flavorprofile availability_zone
-    availability_zone_profile port network subnet floatingip
+    availability_zone_profile port network subnet floatingip security_group
 """)
 METHODS = words("GET POST PUT DELETE HEAD PATCH OPTIONS")
 
@@ -112,7 +129,7 @@ class Requests:
         for part in path.split("/"):
             if part.startswith("{"):
                 name = part.strip("{}").removesuffix("_id")
-                identity = self.some_id(parts[-1].removesuffix("s") if name == "id" else name)
+                identity = self.some_id(name if name in LABELS else KINDS.get(parts[-1], ""))
                 parts.append(
                     quote(self.word() if self.chance(0.1) else identity, safe=self.pick(["", "/", "%"]))
                 )
@@ -221,6 +238,20 @@ class Requests:
             "subnets": ("subnet", self.subnet),
             "ports": ("port", self.network_port),
             "floatingips": ("floatingip", self.floating_ip),
+            "flavors": (
+                "flavor",
+                lambda: {"name": self.word(), "flavor_profile_id": self.some_id("flavorprofile")},
+            ),
+            "flavorprofiles": (
+                "flavorprofile",
+                lambda: PROFILE | {"flavor_data": '{"loadbalancer_topology": "SINGLE"}'},
+            ),
+            "availabilityzones": ("availability_zone", self.zone),
+            "availabilityzoneprofiles": (
+                "availability_zone_profile",
+                lambda: PROFILE | {"availability_zone_data": '{"compute_zone": "a"}'},
+            ),
+            "quotas": ("quota", lambda: {"load_balancer": 5, "listener": -1, "member": None}),
         }
         words = [part for part in path.split("/") if part and not part.startswith("{")]
         root, make = made.get(words[-1] if words else "", (self.pick(ROOTS), dict))
@@ -241,6 +272,7 @@ class Requests:
             "vip_subnet_id": SUBNET if self.chance(0.8) else self.some_id("subnet"),
             "name": self.pick(["web", "", "é"]),
             "tags": ["a", "b"],
+            **({"flavor_id": self.some_id("flavor")} if self.chance(0.2) else {}),
             "listeners": [
                 self.listener()
                 | {
@@ -313,6 +345,12 @@ class Requests:
     def floating_ip(self):
         return {"floating_network_id": self.some_id("network"), "port_id": self.some_id("port")}
 
+    def zone(self):
+        return {
+            "name": self.word(),
+            "availability_zone_profile_id": self.some_id("availability_zone_profile"),
+        }
+
     # Choices.
 
     def chance(self, share):
@@ -328,17 +366,25 @@ class Requests:
         return self.random.randint(20_000, 60_000)
 
     def some_id(self, kind):
+        networks = self.controller.networking
+        made = {
+            "network": networks.networks.all,
+            "subnet": networks.networks.all_subnets,
+            "port": networks.ports.all,
+            "floatingip": networks.floating_ips.all,
+        }
         if kind in LABELS:
             there = [one.id for one in self.controller.all(kind)]
+        elif kind in made:
+            there = [one.id for one in made[kind]()]
+        elif kind == "amphora":
+            there = [amphorae._other_id(one.id) for one in self.controller.load_balancers]
+        elif kind == "project":
+            there = ["p1", "defaults", DEFAULT_PROJECT_ID]
+        elif kind == "provider":
+            there = ["amphora", "octavia", "fastlb"]
         else:
-            networks = self.controller.networking
-            made = {
-                "network": networks.networks.all,
-                "subnet": networks.networks.all_subnets,
-                "port": networks.ports.all,
-                "floatingip": networks.floating_ips.all,
-            }
-            there = [one.id for one in made.get(kind, tuple)()]
+            there = [row.id for row in self.controller.store.list(kind)]
         return self.pick(there) if there and self.chance(0.95) else NOBODY
 
 
