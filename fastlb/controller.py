@@ -200,7 +200,8 @@ class Controller:
     def add(self, balancer: LoadBalancer) -> LoadBalancer:
         """Keep a load balancer that is only described so far, and start it.
 
-        Raises StateError when it is started, or somebody's already; StoreError.
+        Raises StateError when it is started, or somebody's already; NotSupported for what this version does not forward;
+        StoreError.
         """
         if balancer.started or balancer._journal is not None:
             raise StateError(f"{balancer._who()}: is started, or kept already")
@@ -211,7 +212,8 @@ class Controller:
     ) -> LoadBalancer:
         """Keep and start what a fully-populated document describes.
 
-        Raises ConfigError and its like, with the place in the document; then nothing is there.
+        Raises ConfigError and its like, with the place in the document, NotSupported for what this version does not
+        forward; then nothing is there.
         """
         body = {**document, "project_id": project_id}
         balancer = LoadBalancer.from_dict({"loadbalancer": body}, engine=self._engine, coerce=coerce)
@@ -229,6 +231,8 @@ class Controller:
         plan = self.networking.plan(described, project_id=balancer.project_id, balancer_id=balancer.id)
         try:
             balancer._spec = plan.spec
+            # As the same objects are refused one by one on a load balancer that runs.
+            balancer._check_startable()
             balancer._journal = self
             self._plans[balancer.id] = plan
             with balancer._change():

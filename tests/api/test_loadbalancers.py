@@ -264,6 +264,17 @@ def test_a_tree_that_is_refused_leaves_nothing(api, tree, status, text):
         assert api.get(path) == []
 
 
+@pytest.mark.parametrize("pool", [POOL | {"protocol": "PROXY"}, POOL | {"tls_enabled": True}])
+def test_what_is_not_forwarded_is_refused_in_a_tree_as_it_is_alone(api, pool):
+    lb = balancer(api)
+    alone = api.refused("POST", "/pools", 501, pool=pool | {"loadbalancer_id": lb["id"]})
+    assert alone.startswith("Provider 'amphora' does not support a requested option: ")
+    fields = {"vip_subnet_id": SUBNET, "pools": [pool]}
+    assert api.refused("POST", "/loadbalancers", 501, loadbalancer=fields) == alone
+    assert [row["id"] for row in api.get("/loadbalancers")] == [lb["id"]]
+    assert len(api.get("/v2/ports")) == 1, "and no address is held"
+
+
 def test_an_update_changes_what_it_names(api):
     made = balancer(api, name="a", description="first", tags=["one"])
     path = f"/loadbalancers/{made['id']}"
