@@ -10,12 +10,15 @@ service tokens are all its work.
 import difflib
 import importlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastlb.api.access import Identify
 from fastlb.api.call import Caller, Forbidden, Unauthorized
 from fastlb.errors import ConfigError, FastLBError
+
+log = logging.getLogger("fastlb.api")
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 
@@ -39,12 +42,21 @@ def by_keystone(options: Mapping[str, Any]) -> Identify:
     (auth_url, username, password, project_name, …). Raises ConfigError; FastLBError when the extra is missing.
     """
     middleware = _middleware(options)
+    uri = str(options.get("www_authenticate_uri") or options.get("auth_url", ""))
     blank = importlib.import_module("webob").Request.blank
 
     def identify(headers: Mapping[str, str]) -> Caller:
         fields = {name: headers[name] for name in PASSED_ON if name in headers}
-        request = blank(headers.get(":path", "/"), method=headers.get(":method", "GET"), headers=fields)
-        answer = request.get_response(middleware)
+        if not all(text.isascii() and text.isprintable() for text in fields.values()):
+            raise Unauthorized(uri)  # such a token there is not, and it cannot be asked about
+        request = blank("/", method=headers.get(":method", "GET"), headers=fields)
+        # Not by `blank`, which would take a question mark in it for the beginning of a query.
+        request.environ["PATH_INFO"] = headers.get(":path", "/").encode().decode("latin-1")
+        try:
+            answer = request.get_response(middleware)
+        except Exception:
+            log.exception("Keystone could not be asked")
+            raise KeystoneDown("The Keystone service is temporarily unavailable.") from None
         if answer.status_int == 401:
             raise Unauthorized(answer.headers.get("WWW-Authenticate", "").partition('"')[2].rstrip('"'))
         if answer.status_int != 200:

@@ -4,6 +4,7 @@
 import base64
 import json
 import os
+import socket
 import stat
 
 import pytest
@@ -121,8 +122,9 @@ def test_a_wrong_token_is_refused_in_each_of_these_fields(guarded, tokens):
         for fields in carriers(wrong):
             coded = {name: value.encode() for name, value in fields.items()}
             guarded.call("GET", "/loadbalancers", headers=coded, expect=401)
-    for damaged in ("Basic", "Basic ###", "Basic /w==", "Digest x", ""):
-        guarded.call("GET", "/loadbalancers", headers={"Authorization": damaged}, expect=401)
+    for damaged in ("Basic", "Basic ###", "Basic /w==", "Basic \xe4", "Bearer \xe4", "Digest x", ""):
+        fields = {"Authorization": damaged.encode("latin-1")}
+        guarded.call("GET", "/loadbalancers", headers=fields, expect=401)
 
 
 def test_a_member_reads_and_writes_what_is_its_projects(guarded):
@@ -292,10 +294,14 @@ def test_a_file_that_breaks_while_served_leaves_the_tokens_that_there_were(guard
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": ""},
         {"Origin": "http://127.0.0.1"},  # another port of this machine: another's page
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Host": "rebound.evil.example"},
+        {"Host": "[evil.example]"},
+        {"Host": b"\xe4"},
         {"Host": "127.0.0.1.evil.example"},
         {"Host": "localhost.evil.example:9876", "Origin": "http://localhost.evil.example:9876"},
     ],
@@ -348,3 +354,27 @@ def test_names_that_the_configuration_lists_are_known(api):
 def test_a_page_of_another_site_is_refused_even_with_credentials(guarded):
     guarded.as_("member")
     guarded.call("GET", "/loadbalancers", headers={"Origin": "https://evil.example"}, expect=403)
+
+
+# Size.
+
+
+def test_a_body_above_the_limit_is_refused_however_it_is_sent(api):
+    api._served.app = create_app(api.controller, body_limit=2000)
+    text = json.dumps(balancer(description="d" * 2000)).encode()
+    pieces = (text[at : at + 500] for at in range(0, len(text), 500))
+    for body in (text, pieces):
+        headers = {"Content-Type": "application/json"}
+        answer = api.call("POST", "/loadbalancers", data=body, headers=headers, expect=413).json()
+        assert answer["code"] == 413
+        assert "2000 bytes" in answer["description"]
+    assert api.get("/loadbalancers") == []
+    api.post("/loadbalancers", **balancer(description="d" * 200))
+
+
+def test_who_is_not_known_is_refused_before_the_body_is_read(guarded):
+    with socket.create_connection(guarded.url.removeprefix("http://").split(":"), timeout=10) as conn:
+        conn.sendall(
+            b"POST /v2/lbaas/loadbalancers HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n{"
+        )
+        assert conn.recv(1000).startswith(b"HTTP/1.1 401 ")

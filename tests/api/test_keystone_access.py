@@ -245,8 +245,25 @@ def test_access_rules_of_an_application_credential_are_kept_to(asks, keystone):
     asks("GET", "/v2.0/lbaas/pools", "narrow", expect=401)
 
 
+@pytest.mark.parametrize("token", ["a\tb", "\xe4", "x" * 5000])
+def test_what_cannot_be_a_token_is_refused(asks, token):
+    asks("GET", "/loadbalancers", headers={"X-Auth-Token": token.encode("latin-1")}, expect=401)
+
+
+def test_odd_paths_are_asked_about_as_they_are(asks, keystone):
+    keystone.grant("one", "member")
+    for path in ("/loadbalancers/%C3%A4", "/loadbalancers/a%3Fb", "/loadbalancers/a%23b%25"):
+        asks("GET", path, "one", expect=404)
+
+
 def test_when_keystone_is_broken_the_answer_is_503(asks, keystone):
     keystone.broken = True
+    assert asks("GET", "/loadbalancers", "one", expect=503).json()["faultcode"] == "Server"
+
+
+def test_when_keystone_is_gone_the_answer_is_503(asks, keystone):
+    keystone.shutdown()
+    keystone.server_close()
     assert asks("GET", "/loadbalancers", "one", expect=503).json()["faultcode"] == "Server"
 
 
