@@ -237,6 +237,14 @@ def test_an_update_that_is_refused_changes_nothing(site, fields, fault):
     assert site.api.get(path) == before
 
 
+def test_a_domain_name_keeps_its_http_1_1(site):
+    path = f"/healthmonitors/{monitor(site, http_version=1.1, domain_name='a.b')['id']}"
+    for version in (None, 1.0):
+        site.api.refused("PUT", path, 400, healthmonitor={"http_version": version})
+    after = site.api.put(path, healthmonitor={"http_version": None, "domain_name": None})
+    assert (after["http_version"], after["domain_name"]) == (None, None)
+
+
 def test_http_fields_of_a_tcp_monitor_are_refused_in_an_update(site):
     path = f"/healthmonitors/{monitor(site, type='TCP')['id']}"
     said = site.api.refused("PUT", path, 400, healthmonitor={"url_path": "/a"})
