@@ -200,8 +200,8 @@ class Controller:
     def add(self, balancer: LoadBalancer) -> LoadBalancer:
         """Keep a load balancer that is only described so far, and start it.
 
-        Raises StateError when it is started, or somebody's already; NotSupported for what this version does not forward;
-        StoreError.
+        Raises StateError when it is started, or somebody's already; NotSupported for what this version does not
+        forward; StoreError.
         """
         if balancer.started or balancer._journal is not None:
             raise StateError(f"{balancer._who()}: is started, or kept already")

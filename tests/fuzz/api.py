@@ -43,7 +43,7 @@ FORMS = (
     ["error"],
 )
 """The names in a refusal: Octavia's two forms, Neutron's, Keystone's."""
-STATUSES = {200, 201, 202, 204, 400, 403, 404, 405, 406, 409, 413, 415, 501}
+STATUSES = {200, 201, 202, 204, 300, 400, 401, 403, 404, 405, 406, 409, 413, 415, 501}
 
 
 def routes(app):

@@ -251,6 +251,7 @@ class Requests:
                 "availability_zone_profile",
                 lambda: PROFILE | {"availability_zone_data": '{"compute_zone": "a"}'},
             ),
+            "tokens": ("auth", self.auth),
             "quotas": ("quota", lambda: {"load_balancer": 5, "listener": -1, "member": None}),
         }
         words = [part for part in path.split("/") if part and not part.startswith("{")]
@@ -350,6 +351,12 @@ class Requests:
             "name": self.word(),
             "availability_zone_profile_id": self.some_id("availability_zone_profile"),
         }
+
+    def auth(self):
+        domain = {"id": "default"}
+        user = {"name": "u", "password": "p", "domain": domain}
+        identity = {"methods": ["password"], "password": {"user": user}}
+        return {"identity": identity, "scope": {"project": {"name": "p", "domain": domain}}}
 
     # Choices.
 
