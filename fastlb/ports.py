@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from fastlb import _core
 from fastlb.errors import BindError, ConfigError
 from fastlb.listener import Listener
-from fastlb.retirement import Retirement
 from fastlb.schema import kinds
 from fastlb.stats import LISTENER_GAUGES, lasting, of_listener, total
 
 if TYPE_CHECKING:
     from fastlb.balancer import LoadBalancer
+    from fastlb.retirement import Retirement
 
 DRAIN_LOOK_S = 0.005
 EXTRA_ADDRESSES_AT_MOST = 48
@@ -41,7 +41,7 @@ class Ports:
         self._ghosts: list[_core.CoreListener] = []
         # What every listener listens on besides the VIPs.
         self._extra: tuple[str, ...] = ()
-        self._retirements: list[Retirement] = []
+        self._retirements: list["Retirement"] = []
 
     @property
     def addresses(self) -> list[str]:
@@ -132,8 +132,11 @@ class Ports:
     def _move(self) -> Iterator[None]:
         """The lock, when no other move is under way; then without it, as far as it is ours, until the sockets that were
         retired are closed."""
+        # Imported here: it brings `socket`, which nothing else needs before.
+        from fastlb.retirement import Retirement
+
         lock = self._balancer._lock
-        retirement = None
+        retirement: Retirement | None = None
         try:
             with contextlib.ExitStack() as locked:
                 while True:
@@ -154,7 +157,7 @@ class Ports:
             if retirement:
                 self._end(retirement)
 
-    def _end(self, retirement: Retirement) -> None:
+    def _end(self, retirement: "Retirement") -> None:
         try:
             retirement.settle()
         finally:
