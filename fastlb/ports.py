@@ -41,7 +41,7 @@ class Ports:
         self._ghosts: list[_core.CoreListener] = []
         # What every listener listens on besides the VIPs.
         self._extra: tuple[str, ...] = ()
-        self._retirements: list["Retirement"] = []
+        self._retirements: list[Retirement] = []
 
     @property
     def addresses(self) -> list[str]:
