@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from fastlb import _core, schema, support
 from fastlb.engine import Engine, default_engine
 from fastlb.errors import ConfigError, Conflict, StateError
-from fastlb.journal import Change, Journal
+from fastlb.journal import Change, Journal, save_deletion
 from fastlb.listener import Listener
 from fastlb.member import Member
 from fastlb.pool import Pool, pool_id_of
@@ -385,11 +385,16 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
     def delete(self, *, cascade: bool = False) -> None:
         """Stop it and end its life. cascade: with its listeners and pools; without, it may have none
         (ConfigError)."""
-        self._delete(cascade)
-        self.close()
+        try:
+            self._delete(cascade)
+        finally:
+            # Also on Ctrl-C.
+            if self._deleted:
+                self.close()
 
     def _delete(self, cascade: bool) -> None:
-        """Take no more clients, and be forgotten; `close()` then ends those under way."""
+        """Be forgotten, then take no more clients; `close()` ends those under way. What cannot be stored has not
+        happened."""
         with self._change():
             self._check_usable()
             if not cascade and (self._listeners or self._pools):
@@ -400,11 +405,11 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
                     f"{len(self._pools)} pools",
                     fault=f"Validation failure: Cannot delete Load Balancer {self.id} - it has children",
                 )
-            if self._running():
-                self._ports.close()
-            for one in self._everything():
-                one._deleted = True
-                one._unsaved()
+            try:
+                save_deletion(self)
+            finally:
+                if self._deleted and self._running():
+                    self._ports.close()
 
     # Life.
 
@@ -425,6 +430,8 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
             # No local variable: in an exception's traceback it would keep the core, and its descriptors, alive.
             self._core = engine._enter(self)
             with self._lock:
+                if self._deleted:
+                    raise StateError(self._refusal())
                 self._state = State.STARTED
                 self._attach()
         except BaseException:
@@ -586,18 +593,6 @@ class LoadBalancer(NamedResource[LoadBalancerSpec]):
     def _change(self) -> Change:
         """A change of it or of anything on it: the lock, and the journal at the end."""
         return Change(self)
-
-    def _save(self, error: BaseException | None) -> None:
-        """Tell the journal, at the end of a change or of what an error has left of it."""
-        if self._journal is not None:
-            try:
-                self._journal.record(self, list(self._unsaved_ones))
-            except Exception as unsaved:
-                if error is None:
-                    raise
-                error.add_note(f"and the journal of {self._who()} could not be written: {unsaved}")
-                return
-        self._unsaved_ones.clear()
 
     def _update(self, changes: dict[str, Any], *, coerce: bool = False) -> None:
         with self._change():

@@ -3,6 +3,7 @@
 
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from fastlb.engine import Engine
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from fastlb.controller import Controller
 
-_controllers: dict[str, "Controller"] = {}
+_controllers: "weakref.WeakValueDictionary[str, Controller]" = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -33,8 +34,8 @@ def connect(state: "str | Path | None" = None, *, engine: Engine | None = None) 
     directory = os.path.realpath(default_directory() if state is None else state)
     with _lock:
         controller = _controllers.get(directory)
-        if controller is not None and controller.is_open:
-            return controller.open()
+        if controller is not None and controller._join():
+            return controller
         store = open_store(directory)
         try:
             controller = Controller(store, engine=engine, owns_store=True).open()
@@ -43,3 +44,13 @@ def connect(state: "str | Path | None" = None, *, engine: Engine | None = None) 
             raise
         _controllers[directory] = controller
         return controller
+
+
+def _abandon() -> None:
+    """In a forked child: the controllers are the parent's, and the lock may be held by a thread that is not here."""
+    global _lock
+    _lock = threading.Lock()
+    _controllers.clear()
+
+
+os.register_at_fork(after_in_child=_abandon)

@@ -3,17 +3,20 @@
 
 import contextlib
 import logging
+import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
 from fastlb import records
-from fastlb.balancer import LoadBalancer
+from fastlb.backlog import Backlog
+from fastlb.balancer import LoadBalancer, State
 from fastlb.engine import Engine, default_engine
-from fastlb.errors import BindError, Conflict, FastLBError, NotFound, StateError, StoreError
+from fastlb.errors import BindError, Conflict, NotFound, StateError, StoreError
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
 from fastlb.network import Change as NetworkChange
@@ -23,7 +26,7 @@ from fastlb.resource import Resource, find
 from fastlb.types import ProvisioningStatus
 
 if TYPE_CHECKING:
-    from fastlb.store import Store
+    from fastlb.store import Drop, Put, Row, Store
 
 WAIT_S = 10.0
 """Seconds that a change waits for the one before it on the same load balancer."""
@@ -63,11 +66,15 @@ class Controller:
         self.quotas = Quotas(store, quotas)
         self._owns_store = owns_store
         self._engine = engine
+        # One opens or closes at a time.
+        self._life = threading.RLock()
         self._lock = threading.RLock()
         self._index: dict[str, dict[str, Resource[Any]]] = {kind: {} for kind in LABELS}
         # Members whose probes fail, as the store has it.
         self._down: set[str] = set()
-        self._ending: set[threading.Thread] = set()
+        # Deleted ones whose sessions are not over yet.
+        self._ending: dict[threading.Thread, LoadBalancer] = {}
+        self._backlog = Backlog()
         # What the network does together with the making of a load balancer, until that is stored.
         self._plans: dict[str, NetworkChange] = {}
         # How many have opened it: the last one to close it stops all.
@@ -87,33 +94,48 @@ class Controller:
         What cannot be started (its port is taken) is in ERROR, with the reason in the log; the others serve. It may be
         opened several times, and is then closed with the last `close()`.
         """
-        with self._lock:
-            self._users += 1
-            if self._users > 1:
+        with self._life:
+            if self._join():
                 return self
-        try:
-            self._open()
-        except BaseException:
-            self._users = 0
-            raise
-        return self
+            self._users = 1
+            try:
+                self._open()
+            except BaseException:
+                self._users = 0
+                self._close(0)
+                raise
+            return self
+
+    def _join(self) -> bool:
+        """One more who has it open, if anybody has. Waits for who is opening or closing it."""
+        with self._life:
+            if not self._users:
+                return False
+            self._users += 1
+            return True
 
     def _open(self) -> None:
+        _opened.add(self)
+        self._backlog = Backlog()
         self.networking.open(self.store, self._find)
         # Load balancers come and go: the threads need not, each time that there is none.
         self._kept = self._engine or default_engine()
         self._kept._keep(self)
         rows = [row for kind in records.KINDS for row in self.store.list(kind)]
         trees, lost = records.trees(rows)
-        self._down = {row.id for row in self.store.list(HEALTH)}
+        self._down = self._known_down(rows)
         for row in lost:
             log.error("%s %s is stored and belongs to nothing that is: left alone", row.type, row.id)
         for tree in trees:
             try:
                 balancer = records.restore(tree, self._engine)
-            except (FastLBError, LookupError, TypeError, ValueError) as error:
+            except Exception as error:
+                # Of rows that nobody of ours has written; the others are not to suffer.
                 log.error(
-                    "load balancer %s cannot be made of its rows, and is left alone: %s", tree.row.id, error
+                    "load balancer %s cannot be made of its rows, and is left alone: %s: %s",
+                    tree.row.id,
+                    type(error).__name__,
+                    error,
                 )
                 continue
             for member in (member for pool in balancer.pools for member in pool.members):
@@ -133,21 +155,31 @@ class Controller:
 
         drain_timeout: seconds for all of them instead; 0 waits for none.
         """
-        with self._lock:
+        if not self._users:
+            # Also in a status callback, which whoever closes it waits for.
+            return
+        with self._life:
+            self._users = max(0, self._users - 1)
             if not self._users:
-                return
-            self._users -= 1
-            if self._users:
-                return
+                self._close(drain_timeout)
+
+    def _close(self, drain_timeout: float | None) -> None:
         began = time.monotonic()
         balancers = self.load_balancers
         for balancer in balancers:
             balancer._ports.close()
         for balancer in balancers:
-            wait_s = balancer.drain_timeout if drain_timeout is None else drain_timeout
-            balancer.stop(max(0.0, began + wait_s - time.monotonic()))
-        for thread in list(self._ending):
+            balancer.stop(_time_left(balancer, began, drain_timeout))
+            # Nobody changes it from here on: the store may be another controller's.
+            balancer.close()
+        with self._lock:
+            ending = list(self._ending.items())
+        for thread, balancer in ending:
+            thread.join(_time_left(balancer, began, drain_timeout))
+            with balancer._lock:
+                balancer._ports.cut()
             thread.join()
+        self._backlog.close()
         if self._kept is not None:
             self._kept._let_go(self)
         self.networking.close()
@@ -155,8 +187,20 @@ class Controller:
             for table in self._index.values():
                 table.clear()
             self.quotas.forget()
+        _opened.discard(self)
         if self._owns_store:
             self.store.close()
+
+    def _abandon(self, parent: int) -> None:
+        """In a forked child: all is the parent's, and a lock may be held by a thread that is not here."""
+        self._users = 0
+        self._life, self._lock = threading.RLock(), threading.RLock()
+        self._backlog = Backlog()
+        self._ending.clear()
+        for balancer in self.load_balancers:
+            # Those that are started are its engine's to abandon.
+            if balancer.engine is None or balancer not in balancer.engine._balancers:
+                balancer._abandon(parent)
 
     def __enter__(self) -> Self:
         return self if self._users else self.open()
@@ -191,6 +235,14 @@ class Controller:
         """How many objects of a kind a project has."""
         return self.quotas.count(kind, project_id)
 
+    def _known_down(self, rows: "list[Row]") -> set[str]:
+        """Members that were down; what the store has of others, which are gone, is forgotten."""
+        stored = {row.id for row in self.store.list(HEALTH)}
+        known = stored.intersection(row.id for row in rows if row.type == "member")
+        with contextlib.suppress(StoreError):
+            self.store.commit([], [(HEALTH, member_id) for member_id in stored - known])
+        return known
+
     def _missing(self, kind: str, resource_id: str) -> NotFound:
         fault = f"{LABELS[kind]} {resource_id} not found."
         return NotFound(fault, fault=fault)
@@ -203,9 +255,13 @@ class Controller:
         Raises StateError when it is started, or somebody's already; NotSupported for what this version does not
         forward; StoreError.
         """
-        if balancer.started or balancer._journal is not None:
-            raise StateError(f"{balancer._who()}: is started, or kept already")
-        return self._add(balancer)
+        with balancer._lock:
+            balancer._check_usable()
+            if balancer._state is State.STARTED or balancer._journal is not None:
+                raise StateError(f"{balancer._who()}: is started, or kept already")
+            self._store_new(balancer)
+        self._serve(balancer)
+        return balancer
 
     def create_load_balancer(
         self, document: Mapping[str, Any], *, project_id: str, coerce: bool = True
@@ -219,20 +275,20 @@ class Controller:
         balancer = LoadBalancer.from_dict({"loadbalancer": body}, engine=self._engine, coerce=coerce)
         members = [member for pool in balancer.pools for member in pool.members]
         self.networking.check_subnets(member.subnet_id for member in members)
-        return self._add(balancer)
+        return self.add(balancer)
 
-    def _add(self, balancer: LoadBalancer) -> LoadBalancer:
+    def _store_new(self, balancer: LoadBalancer) -> None:
+        """Give it addresses and keep it, or nothing at all."""
         if not self._users:
             raise StateError("the controller is not open")
-        if not balancer.project_id:
-            balancer._spec = replace(balancer._spec, project_id=DEFAULT_PROJECT_ID)
-        balancer._engine = balancer._engine or self._engine
-        described = balancer._spec
-        plan = self.networking.plan(described, project_id=balancer.project_id, balancer_id=balancer.id)
+        described, engine = balancer._spec, balancer._engine
+        spec = replace(described, project_id=described.project_id or DEFAULT_PROJECT_ID)
+        plan = self.networking.plan(spec, project_id=spec.project_id, balancer_id=balancer.id)
         try:
             balancer._spec = plan.spec
             # As the same objects are refused one by one on a load balancer that runs.
             balancer._check_startable()
+            balancer._engine = engine or self._engine
             balancer._journal = self
             self._plans[balancer.id] = plan
             with balancer._change():
@@ -240,14 +296,21 @@ class Controller:
                     one._unsaved()
         except BaseException:
             plan.undo()
-            balancer._spec, balancer._journal = described, None
+            if not plan.in_force:
+                balancer._spec, balancer._engine, balancer._journal = described, engine, None
+                balancer._unsaved_ones.clear()
+            else:
+                # A Ctrl-C, when it was stored already.
+                self._serve(balancer)
             raise
         finally:
             self._plans.pop(balancer.id, None)
+
+    def _serve(self, balancer: LoadBalancer) -> None:
+        """It is new, and stored: serve."""
         self._take(balancer)
         self.networking.attach(balancer)
         self._start(balancer)
-        return balancer
 
     @contextlib.contextmanager
     def writing(
@@ -284,11 +347,25 @@ class Controller:
 
         Raises ConfigError when it has children and cascade is not given.
         """
-        with self.writing(balancer, own=True, in_error=True):
-            balancer._delete(cascade)
+        ours = False
+        try:
+            with self.writing(balancer, own=True, in_error=True):
+                ours = True
+                balancer._delete(cascade)
+        finally:
+            # Also on Ctrl-C.
+            if ours and balancer._deleted:
+                self._end_later(balancer)
+
+    def _end_later(self, balancer: LoadBalancer) -> None:
         thread = threading.Thread(target=self._end, args=(balancer,), name="fastlb-delete", daemon=True)
-        self._ending.add(thread)
-        thread.start()
+        try:
+            with self._lock:
+                thread.start()
+                self._ending[thread] = balancer
+        except RuntimeError:
+            # No thread can be had: then the caller waits.
+            self._end(balancer)
 
     def _end(self, balancer: LoadBalancer) -> None:
         try:
@@ -296,7 +373,8 @@ class Controller:
         except Exception:
             log.exception("load balancer %s could not be stopped", balancer.id)
         finally:
-            self._ending.discard(threading.current_thread())
+            with self._lock:
+                self._ending.pop(threading.current_thread(), None)
 
     def failover(self, balancer: LoadBalancer) -> None:
         """Rebuild its listening sockets and member connections; no request is lost. Also tries again what failed.
@@ -307,15 +385,19 @@ class Controller:
         failure = ""
         with self.writing(balancer, own=True, in_error=True):
             started = balancer.started
-            if not started:
-                self._start(balancer)
-        if started:
-            # Without the lock: it takes that for moments, and waits for handshakes in between.
-            try:
+        # Without the lock: the one waits for handshakes, and takes it for moments; the other may wait for the engine.
+        try:
+            if started:
                 balancer._failover()
-            except BindError as error:
-                failure = str(error)
-                log.error("load balancer %s cannot be rebuilt: %s", balancer.id, error)
+            else:
+                self._start(balancer)
+        except BindError as error:
+            failure = str(error)
+            log.error("load balancer %s cannot be rebuilt: %s", balancer.id, error)
+        except StateError:
+            if balancer._deleted:
+                raise self._missing("loadbalancer", balancer.id) from None
+            raise self._immutable(balancer, True, ProvisioningStatus.PENDING_UPDATE) from None
         self.networking.attach(balancer)
         with balancer._lock:
             self._note_failures(balancer)
@@ -332,11 +414,19 @@ class Controller:
                 self._know(one)
 
     def _start(self, balancer: LoadBalancer) -> None:
+        if not self._users:
+            # Closed meanwhile: the next `open()` starts it.
+            balancer.close()
+            return
         try:
             balancer.start()
         except Exception as error:
-            # It stays, in ERROR: a failover tries again, a delete removes it.
-            log.error("load balancer %s cannot be started: %s", balancer.id, error)
+            # It stays, in ERROR: a failover tries again, a delete removes it. Or somebody else was faster.
+            if not balancer._deleted and not balancer.started:
+                log.error("load balancer %s cannot be started: %s", balancer.id, error)
+        if not self._users:
+            balancer.stop(0)
+            balancer.close()
 
     def _note_failures(self, balancer: LoadBalancer) -> None:
         """A flow of the load balancer itself has ended: listeners that could not be opened in it are its failure."""
@@ -349,17 +439,44 @@ class Controller:
         order = {kind: at for at, kind in enumerate(records.KINDS)}
         objects = sorted(changed, key=lambda one: order[one.KIND])
         unknown = self._of_unknown_health(objects)
-        with self._network_change(balancer) as change:
-            self.store.commit(
-                [*change.puts, *(records.record(one) for one in objects if not one._deleted)],
-                [
-                    *((one.KIND, one.id) for one in objects if one._deleted),
-                    *((HEALTH, one_id) for one_id in unknown),
-                    *change.drops,
-                ],
-            )
+        kept = balancer.id in self._index[balancer.KIND]
+        interrupt: BaseException | None = None
+        try:
+            with self._network_change(balancer) as change:
+                puts = [*change.puts, *(records.record(one) for one in objects if not one._deleted)]
+                drops = [(one.KIND, one.id) for one in objects if one._deleted]
+                drops += [*((HEALTH, one_id) for one_id in unknown), *change.drops]
+                interrupt = self._commit(balancer, puts, drops)
+        except BaseException as error:
+            # One that could not be made was never there, and one that could not be deleted still is; other changes
+            # are in force.
+            if kept and not (balancer._deleted and isinstance(error, Exception)):
+                self._follow(objects)
+                self._backlog.add(balancer)
+            raise
+        self._down -= unknown
+        self._follow(objects)
+        if interrupt is not None:
+            self._backlog.add(balancer)
+            raise interrupt
+
+    def _commit(
+        self, balancer: LoadBalancer, puts: "Iterable[Put]", drops: "Iterable[Drop]"
+    ) -> BaseException | None:
+        """Answers a Ctrl-C that came when the load balancer was made or deleted in the store already."""
+        try:
+            self.store.commit(puts, drops)
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            if (self.store.get(balancer.KIND, balancer.id) is None) is not balancer._deleted:
+                raise
+            return interrupt
+        return None
+
+    def _follow(self, objects: Iterable[Resource[Any]]) -> None:
+        """Have the index as the model is."""
         with self._lock:
-            self._down -= unknown
             for one in objects:
                 if one._deleted:
                     self._forget(one)
@@ -391,22 +508,32 @@ class Controller:
     def observe(self, members: Iterable[Member]) -> None:
         """What the engine tells us of members' health: those that are down are kept too, so that after a restart
         nobody is sent to them before their first probe."""
-        down: set[str] = set()
+        down: dict[str, Member] = {}
         up: set[str] = set()
         for member in members:
             core = member._core
-            if core is not None and not member._deleted and member.pool._monitored():
-                (up if core.up else down).add(member.id)
-                if core.up == (member.id in self._down):
-                    level, word = (logging.INFO, "up again") if core.up else (logging.WARNING, "down")
-                    log.log(level, "%s of %s is %s", member._who(), member.pool._who(), word)
+            if core is None or not self._has_health(member):
+                continue
+            if core.up:
+                up.add(member.id)
+            else:
+                down[member.id] = member
+            if core.up == (member.id in self._down):
+                level, word = (logging.INFO, "up again") if core.up else (logging.WARNING, "down")
+                log.log(level, "%s of %s is %s", member._who(), member.pool._who(), word)
         try:
-            self._store_health(down, up)
+            self._store_health(down.keys(), up)
+            # A change that took their monitor or themselves meanwhile has not seen them among those that are down.
+            self._store_health((), {member.id for member in down.values() if not self._has_health(member)})
         except StoreError as error:
             log.error("the health of members could not be stored: %s", error)
 
-    def _store_health(self, down: set[str], up: set[str]) -> None:
-        down, up = down - self._down, up & self._down
+    @staticmethod
+    def _has_health(member: Member) -> bool:
+        return not member._deleted and member.pool._monitored()
+
+    def _store_health(self, down: Collection[str], up: Collection[str]) -> None:
+        down, up = set(down) - self._down, self._down.intersection(up)
         if down or up:
             self.store.commit(
                 [(HEALTH, member_id, {"up": False}) for member_id in down],
@@ -424,3 +551,20 @@ class Controller:
     def _forget(self, one: Resource[Any]) -> None:
         if self._index[one.KIND].pop(one.id, None) is not None:
             self.quotas.gone(one.KIND, one.project_id)
+
+
+def _time_left(balancer: LoadBalancer, began: float, drain_timeout: float | None) -> float:
+    wait_s = balancer.drain_timeout if drain_timeout is None else drain_timeout
+    return max(0.0, began + wait_s - time.monotonic())
+
+
+_opened: "weakref.WeakSet[Controller]" = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for controller in list(_opened):
+        controller._abandon(os.getppid())
+    _opened.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_all)

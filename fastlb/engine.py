@@ -84,11 +84,10 @@ class Engine:
         """Start the threads; they stay until `stop()`. Raises StateError when it runs already, CoreError on
         failure."""
         with self._lock:
-            self._check_fork()
             if self._explicit:
+                self._check_fork()
                 raise StateError("engine: is started already; stop() comes first")
-            if self._core is None:
-                self._boot()
+            self._running_core()
             self._explicit = True
         return self
 
@@ -217,7 +216,7 @@ class Engine:
     def _halt(self) -> None:
         with self._lock:
             core = self._core
-            if core is None or self._balancers or self._keepers or self._stopping:
+            if core is None or self._balancers or self._explicit or self._keepers or self._stopping:
                 return
             self._stopping = True
             supervisor = self._supervisor

@@ -23,7 +23,7 @@ class Journal(Protocol):
         """These are new, changed or (`_deleted`) gone. Called under the load balancer's lock.
 
         Raises StoreError when they cannot be stored: the change stays in force, its caller is told, and the objects
-        come again with the next change.
+        come again with the next change. Only the making and the deletion of a load balancer have not happened then.
         """
 
     def observe(self, members: Iterable["Member"]) -> None:
@@ -47,6 +47,37 @@ class Change:
         try:
             balancer._changes_open -= 1
             if not balancer._changes_open and balancer._unsaved_ones:
-                balancer._save(error)
+                save(balancer, error)
         finally:
             balancer._lock.release()
+
+
+def save(balancer: "LoadBalancer", error: BaseException | None) -> None:
+    """Tell the journal, at the end of a change or of what an error has left of it. Under the lock."""
+    if balancer._journal is not None:
+        try:
+            balancer._journal.record(balancer, list(balancer._unsaved_ones))
+        except Exception as unsaved:
+            if error is None:
+                raise
+            error.add_note(f"and the journal of {balancer._who()} could not be written: {unsaved}")
+            return
+    balancer._unsaved_ones.clear()
+
+
+def save_deletion(balancer: "LoadBalancer") -> None:
+    """A load balancer is gone with everything on it, if the journal takes it; else it is as before. Under the lock.
+
+    Only a Ctrl-C leaves it deleted without a word to the journal, which hears of it with the next change.
+    """
+    before, everything = dict(balancer._unsaved_ones), balancer._everything()
+    for one in everything:
+        one._deleted = True
+        one._unsaved()
+    try:
+        save(balancer, None)
+    except Exception:
+        for one in everything:
+            one._deleted = False
+        balancer._unsaved_ones = before
+        raise

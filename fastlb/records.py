@@ -94,19 +94,20 @@ def trees(rows: "Iterable[Row]") -> tuple[list[Tree], "list[Row]"]:
             if kind == "loadbalancer":
                 tree = roots[row.id] = Tree(row, {})
             else:
-                owner = (OWNERS[kind], row.document["owner"])
-                if owner not in tree_of:
+                # Of broken rows, anything.
+                owner_id = str(row.document.get("owner"))
+                found = tree_of.get((OWNERS[kind], owner_id))
+                if found is None:
                     lost.append(row)
                     continue
-                tree = tree_of[owner]
-                tree.below.setdefault((kind, owner[1]), []).append(row)
+                tree = found
+                tree.below.setdefault((kind, owner_id), []).append(row)
             tree_of[kind, row.id] = tree
     return list(roots.values()), lost
 
 
 def restore(tree: Tree, engine: "Engine | None") -> LoadBalancer:
-    """The load balancer that the rows describe, not started. Raises ConfigError and KeyError for rows that nobody of
-    ours has written."""
+    """The load balancer that the rows describe, not started. Rows that are not ours may raise anything."""
     balancer = LoadBalancer.__new__(LoadBalancer)
     balancer._begin(_spec(tree.row, LoadBalancerSpec), engine, _identity(tree.row))
     for row in tree.of("pool", balancer.id):
@@ -117,6 +118,8 @@ def restore(tree: Tree, engine: "Engine | None") -> LoadBalancer:
         for below in tree.of("member", pool.id):
             member = Member(_spec(below, MemberSpec), pool, _identity(below))
             member._was_unmonitored = below.document["unmonitored"]
+            if (member.address, member.protocol_port) in pool._addresses:
+                raise pool._taken(member._spec, "")
             pool._members[member.id] = member
             pool._addresses[member.address, member.protocol_port] = member
     for row in tree.of("listener", balancer.id):

@@ -37,6 +37,7 @@ class Change:
         self._spec = spec
         self._ids = {one.id for one in (*self._puts, *self._drops)}
         self._ended = False
+        self.in_force = False
         if state is not None:
             state.busy |= self._ids
 
@@ -55,9 +56,12 @@ class Change:
 
     def done(self) -> None:
         """The rows are stored."""
-        if self._first is not None:
-            self._first()
-        self._end([(self._puts, State.put), (self._drops, State.drop)])
+        self.in_force = True
+        try:
+            if self._first is not None:
+                self._first()
+        finally:
+            self._end([(self._puts, State.put), (self._drops, State.drop)])
 
     def undo(self) -> None:
         """They will not be. Does nothing after `done` or another `undo`."""

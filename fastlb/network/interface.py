@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastlb.addresses import is_here
-from fastlb.errors import ConfigError
+from fastlb.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from fastlb.store import Store
@@ -118,7 +118,11 @@ class Interface:
                 return
         else:
             log.info("%s: removed from %s", address, interface)
-        self._store.commit([], [(ROW, address)])
+        try:
+            self._store.commit([], [(ROW, address)])
+        except StoreError as error:
+            # As above. The change that gave it up is stored, and is not to fail.
+            log.error("%s: that it was removed could not be stored: %s", address, error)
 
 
 def _kernel() -> Any:

@@ -164,3 +164,31 @@ def test_a_forgotten_engine_does_not_keep_a_process_alive(child):
         timeout=20,
     )
     assert out == "200\n"
+
+
+def test_an_engine_that_is_started_while_its_last_load_balancer_stops_it_runs(engine, member):
+    balancer = fastlb.LoadBalancer(engine=engine)
+    callback_began, callback_may_end = threading.Event(), threading.Event()
+
+    def callback(event):
+        callback_began.set()
+        callback_may_end.wait(10)
+
+    balancer.start()
+    balancer.on_status(callback)
+    balancer.create_listener(protocol="TCP", protocol_port=0)
+    assert callback_began.wait(10)
+    # The supervisor is in the callback, and the engine cannot end before it.
+    stopping = threading.Thread(target=balancer.stop, args=(0,))
+    stopping.start()
+    eventually(lambda: engine._stopping)
+    starting = threading.Thread(target=engine.start)
+    starting.start()
+    callback_may_end.set()
+    starting.join()
+    stopping.join()
+    assert engine.running
+    balancer.close()
+    assert engine.running
+    engine.stop(0)
+    assert not engine.running
