@@ -49,7 +49,7 @@ class Networking:
     def open(self, store: "Store", find: Find) -> None:
         """Take over what is stored, and what a crash has left on the interface.
 
-        Raises CoreError when there is no such interface, msgspec.ValidationError for rows that are not ours.
+        Raises ConfigError when there is no such interface.
         """
         with self._state.lock:
             self._state = State(self.config)

@@ -6,9 +6,12 @@ one address; it is held for computing, and for the commits of the network's own 
 waited for.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from fastlb.addresses import is_here
 from fastlb.network import faults
@@ -18,6 +21,8 @@ from fastlb.network.topology import Topology
 
 if TYPE_CHECKING:
     from fastlb.store import Store
+
+log = logging.getLogger("fastlb")
 
 WAIT_S = 10.0
 
@@ -40,11 +45,16 @@ class State:
         self._leading_to: dict[str, dict[str, None]] = {}
 
     def load(self, store: "Store") -> None:
-        """Take over what the store has. Once, at the beginning."""
+        """Take over what the store has. Once, at the beginning. What nobody of ours has written is left alone."""
         self.store = store
         for kind in (Network, Subnet, Port, FloatingIP):
             for row in store.list(kind.TYPE):
-                self.put(kind.of_row(row.id, row.document))
+                try:
+                    self.put(kind.of_row(row.id, row.document))
+                except (msgspec.ValidationError, ValueError) as error:
+                    log.error(
+                        "%s %s is stored and cannot be understood: left alone: %s", row.type, row.id, error
+                    )
 
     def settle(self, ids: Callable[[], Iterable[str | None]]) -> None:
         """Wait until none of these changes together with a load balancer. Under the lock, which is let go of meanwhile:
