@@ -18,6 +18,8 @@ from fastlb.testing import Client, Member, eventually, named
 
 KILLS = int(os.environ.get("FASTLB_KILLS", "8"))
 WRITERS = 3
+# Load balancers begin at the same address in each run: two runs at once are to have different ports.
+PORT = 20_000 + os.getpid() % 10_000
 SUBNET = "3f9a5c1e-6a0b-4d6f-9a55-0d5c1b7f0a01"
 
 
@@ -71,7 +73,7 @@ class Writer(threading.Thread):
                     self.random.choice((self.create, self.rename, self.grow, self.shrink, self.delete))()
                     self.doubt = None
                     self.done += 1
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+            except requests.RequestException:
                 pass  # the server is gone
 
     def ask(self, method, path, status, **body):
@@ -87,7 +89,7 @@ class Writer(threading.Thread):
         self.doubt = ("create", name)
         members = [{"address": self.member.address, "protocol_port": self.member.port}]
         pool = {"name": "web", "protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "members": members}
-        listener = {"name": "http", "protocol": "HTTP", "protocol_port": 8080, "default_pool": pool}
+        listener = {"name": "http", "protocol": "HTTP", "protocol_port": PORT, "default_pool": pool}
         body = {"name": name, "vip_subnet_id": SUBNET, "listeners": [listener]}
         made = self.ask("POST", "/loadbalancers", 201, loadbalancer=body)
         self.book[made["id"]] = {
@@ -176,7 +178,7 @@ def check(url, books, doubts):
             }
         assert set(listeners) == set(pools) == {key for book in books for key in book}
         for one in (one for book in books for one in book.values()):
-            assert Client(one["vip"], 8080).get().body == b"here"
+            assert Client(one["vip"], PORT).get().body == b"here"
 
 
 @pytest.mark.timeout(30 + 5 * KILLS)

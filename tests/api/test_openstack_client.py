@@ -110,7 +110,7 @@ def shell(openstack, tmp_path):
         server.stdout.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_the_first_load_balancer_of_an_operator(shell):
     made = shell.show(f"openstack loadbalancer create --name Beispiel-LB --vip-subnet-id {SUBNET}")
     assert made["provisioning_status"] in ("ACTIVE", "PENDING_CREATE")
