@@ -318,6 +318,8 @@ def test_traffic_statistics_and_failover(built, sdk):
         eventually(lambda: sdk.get_load_balancer(balancer.id).operating_status == "DEGRADED")
         assert set(client.bodies(3)) == {b"two"}
 
+        # The last client's end is noticed a moment after its answer.
+        eventually(lambda: sdk.get_load_balancer_statistics(balancer.id).active_connections == 0)
         for figures in (
             sdk.get_load_balancer_statistics(balancer.id),
             sdk.get_listener_statistics(listener.id),
