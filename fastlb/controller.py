@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from msgspec.structs import replace
 
 from fastlb import records
+from fastlb.addresses import is_here
 from fastlb.backlog import Backlog
 from fastlb.balancer import LoadBalancer, State
 from fastlb.engine import Engine, default_engine
@@ -33,6 +34,8 @@ WAIT_S = 10.0
 
 DEFAULT_PROJECT_ID = "fa571b00000000000000000000000001"
 """Whose objects they are when nobody says: without tokens, clients name no project."""
+
+NOT_HERE = "load balancer %s: %s is not an address of this machine; it is bound all the same, and served as soon as it is here"
 
 HEALTH = "health"
 """The type of the rows that name members which are down."""
@@ -427,6 +430,10 @@ class Controller:
         if not self._users:
             balancer.stop(0)
             balancer.close()
+        elif balancer.started:
+            for address in balancer.vips:
+                if not is_here(address):
+                    log.warning(NOT_HERE, balancer.id, address)
 
     def _note_failures(self, balancer: LoadBalancer) -> None:
         """A flow of the load balancer itself has ended: listeners that could not be opened in it are its failure."""

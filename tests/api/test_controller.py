@@ -285,3 +285,13 @@ def test_a_failover_that_finds_no_descriptor_is_an_error_and_the_old_sockets_ser
         assert client_of(balancer).get().status == 200
         controller.failover(balancer)
         assert balancer.provisioning_status == "ACTIVE"
+
+
+def test_an_address_that_is_not_here_is_served_once_it_is_and_the_log_says_so(again, caplog):
+    balancer = again().add(fastlb.LoadBalancer(name="elsewhere", vip_address="192.0.2.55"))
+    balancer.create_listener(protocol="TCP", protocol_port=free_port())
+    assert (balancer.provisioning_status, balancer.operating_status) == ("ACTIVE", "ONLINE")
+    assert "192.0.2.55 is not an address of this machine" in caplog.text
+    caplog.clear()
+    again()
+    assert "192.0.2.55 is not an address of this machine" in caplog.text
