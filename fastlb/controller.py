@@ -383,10 +383,11 @@ class Controller:
         """Rebuild its listening sockets and member connections; no request is lost. Also tries again what failed.
 
         What cannot be rebuilt goes on as it is, the load balancer is in ERROR, and the reason in the log.
-        Raises Conflict while another change holds it for too long; StoreError.
+        Raises Conflict while another change holds it for too long; StateError when the controller is closed.
         """
         failure = ""
         with self.writing(balancer, own=True, in_error=True):
+            balancer._check_usable()
             started = balancer.started
         # Without the lock: the one waits for handshakes, and takes it for moments; the other may wait for the engine.
         try:

@@ -96,7 +96,8 @@ class L7Policy(NamedResource[L7PolicySpec]):
     def redirect_pool(self) -> Pool | None:
         """Where requests go, with the action REDIRECT_TO_POOL. Assigning a pool makes it a redirect to that pool."""
         pool_id = self._spec.redirect_pool_id
-        return None if pool_id is None else self._balancer._pools[pool_id]
+        # The policy, and with it the pool, may be deleted meanwhile.
+        return None if pool_id is None else self._balancer._pools.get(pool_id)
 
     @redirect_pool.setter
     def redirect_pool(self, pool: Pool | None) -> None:
@@ -175,7 +176,8 @@ class L7Policy(NamedResource[L7PolicySpec]):
 
     def to_dict(self) -> dict[str, Any]:
         """The policy with its rules as Octavia's fully-populated create has it, its pool by name."""
-        return self._document(self._balancer._pool_names())
+        with self._balancer._lock:
+            return self._document(self._balancer._pool_names())
 
     def _document(self, pool_names: Mapping[str, str]) -> dict[str, Any]:
         body = super().to_dict()

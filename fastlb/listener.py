@@ -157,7 +157,8 @@ class Listener(NamedResource[ListenerSpec]):
     def default_pool(self) -> Pool | None:
         """Where clients go; None: they are refused. Assigning a pool switches new sessions over."""
         pool_id = self._spec.default_pool_id
-        return None if pool_id is None else self._balancer._pools[pool_id]
+        # It may be deleted meanwhile.
+        return None if pool_id is None else self._balancer._pools.get(pool_id)
 
     @default_pool.setter
     def default_pool(self, pool: Pool | None) -> None:
@@ -341,14 +342,15 @@ class Listener(NamedResource[ListenerSpec]):
 
     def to_dict(self) -> dict[str, Any]:
         """The listener with its L7 policies as Octavia's fully-populated create has it, its pools by name."""
-        body = super().to_dict()
-        names = self._balancer._pool_names()
-        pool_id = body.pop("default_pool_id", None)
-        if pool_id is not None:
-            body["default_pool"] = {"name": names[pool_id]}
-        if self._policies:
-            body["l7policies"] = [policy._document(names) for policy in self._policies]
-        return body
+        with self._balancer._lock:
+            body = super().to_dict()
+            names = self._balancer._pool_names()
+            pool_id = body.pop("default_pool_id", None)
+            if pool_id is not None:
+                body["default_pool"] = {"name": names[pool_id]}
+            if self._policies:
+                body["l7policies"] = [policy._document(names) for policy in self._policies]
+            return body
 
     # Changes.
 

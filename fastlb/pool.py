@@ -538,7 +538,8 @@ class Pool(NamedResource[PoolSpec]):
 
     def _in_use(self) -> bool:
         """Does an enabled listener send clients here?"""
-        return any(listener._spec.admin_state_up for listener in self._listeners.values()) or any(
+        # A copy: they may come and go meanwhile, and reading takes no lock.
+        return any(listener._spec.admin_state_up for listener in tuple(self._listeners.values())) or any(
             policy.listener._spec.admin_state_up for policy in self.l7policies if policy._used_pool_id()
         )
 

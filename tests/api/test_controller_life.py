@@ -9,9 +9,10 @@ import time
 import pytest
 
 import fastlb
+from fastlb import records
 from fastlb.controller import Controller
 from fastlb.store.memory import MemoryStore
-from fastlb.testing import Client, Member, eventually, held, named, response
+from fastlb.testing import Client, Load, Member, MemberProcess, eventually, held, named, response
 from fastlb.testing import request as get
 
 
@@ -60,8 +61,8 @@ def test_a_close_does_not_wait_for_the_sessions_of_what_was_deleted(store, engin
 
 
 def test_what_a_closed_controller_had_can_be_read_and_not_changed(store, engine):
-    with Controller(store, engine=engine) as controller:
-        balancer = shop(controller)
+    with Controller(store, engine=engine) as before:
+        balancer = shop(before)
     with Controller(store, engine=engine) as controller:
         again = controller.find_load_balancer("shop")
         again.name = "new"
@@ -69,6 +70,7 @@ def test_what_a_closed_controller_had_can_be_read_and_not_changed(store, engine)
             lambda: balancer.update(name="old"),
             lambda: balancer.pools[0].create_member("192.0.2.1", 80),
             balancer.start,
+            lambda: before.failover(balancer),
         ):
             with pytest.raises(fastlb.StateError, match="is closed"):
                 change()
@@ -298,3 +300,55 @@ def test_broken_rows_cost_only_the_load_balancer_that_they_belong_to(store, engi
         for balancer in broken:
             assert balancer.id in caplog.text or balancer.pools[0].id in caplog.text
     assert {kind: store.list(kind) for kind in before} == before
+
+
+def test_many_threads_make_change_rebuild_and_delete_and_no_request_fails(tmp_path, engine):
+    failures = []
+    deadline = time.monotonic() + 2
+
+    def guarded(work, *arguments):
+        try:
+            while time.monotonic() < deadline:
+                work(*arguments)
+        except Exception as error:
+            failures.append(error)
+
+    with MemberProcess() as member, fastlb.connect(tmp_path, engine=engine) as node:
+        steady = [shop(node, member) for _ in range(2)]
+        for balancer in steady:
+            # A callback that changes things, on the engine's thread.
+            balancer.on_status(lambda event: event.object.load_balancer.update(description=event.new))
+
+        def come_and_go():
+            balancer = shop(node, member)
+            assert client_of(balancer).get().status == 200
+            node.failover(balancer)
+            node.delete_load_balancer(balancer, cascade=True)
+
+        def change(balancer, number):
+            node.failover(balancer)
+            balancer.listeners[0].create_l7policy(action="REJECT").delete()
+            balancer.pools[0].create_member("192.0.2.1", number, weight=0).delete()
+            balancer.create_listener(protocol="HTTP", protocol_port=0).delete()
+            for kind in ("loadbalancer", "listener", "pool", "member"):
+                assert all(one.show() for one in node.all(kind))
+
+        threads = [threading.Thread(target=guarded, args=(come_and_go,)) for _ in range(2)]
+        threads += [
+            threading.Thread(target=guarded, args=(change, steady[at % 2], at + 1)) for at in range(4)
+        ]
+        with (
+            Load(client_of(steady[0]), clients=2, keep_alive=False) as fresh,
+            Load(client_of(steady[1]), clients=2) as kept,
+        ):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert failures == fresh.failures == kept.failures == []
+        rows = {(row.type, row.id): row.document for kind in records.KINDS for row in node.store.list(kind)}
+        there = [one for balancer in steady for one in balancer._everything()]
+        assert rows == {(kind, one_id): document for kind, one_id, document in map(records.record, there)}
+        assert set(rows) == {(kind, one.id) for kind in records.KINDS for one in node.all(kind)}
+        node.close(0)
+    eventually(lambda: not [one for one in threading.enumerate() if one.name.startswith("fastlb-")])

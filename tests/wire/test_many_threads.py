@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model takes calls from any thread, also while it is watched and serves."""
 
+import sys
 import threading
+import time
 
 from fastlb import ConfigError
 from fastlb.testing import Client
@@ -103,3 +105,38 @@ def test_of_two_threads_that_start_it_one_does(balance, member):
     assert outcomes.count("started") == 1
     assert all("already" in outcome for outcome in outcomes if outcome != "started")
     assert balancer.lb.started
+
+
+def test_what_is_read_while_others_change_it_is_from_before_or_after(balance, member):
+    balancer = balance(member())
+    lb = balancer.lb
+    pool = lb.create_pool(name="a", protocol="HTTP", lb_algorithm="ROUND_ROBIN")
+    listeners = [
+        lb.create_listener(protocol="HTTP", protocol_port=0, admin_state_up=False, default_pool=pool)
+        for _ in range(20)
+    ]
+    deadline = time.monotonic() + 0.5
+
+    def change():
+        while time.monotonic() < deadline:
+            listeners[-1].default_pool = None
+            listeners[-1].default_pool = lb.create_pool(protocol="HTTP", lb_algorithm="ROUND_ROBIN")
+            listeners[-1].default_pool.delete()
+            listeners[-1].default_pool = pool
+
+    def read():
+        while time.monotonic() < deadline:
+            assert pool.operating_status == "OFFLINE"
+
+    def write_down():
+        while time.monotonic() < deadline:
+            repr(listeners[-1].default_pool)
+            listeners[-1].to_dict()
+            lb.to_dict()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        together(change, read, read, write_down)
+    finally:
+        sys.setswitchinterval(interval)
