@@ -4,7 +4,7 @@
 from typing import Any
 
 from fastlb import member_batch, schema
-from fastlb.api import bodies, lists, views
+from fastlb.api import bodies, lists, neutron, views
 from fastlb.api.call import Answer, BadRequest, Call, Route, RouteError
 from fastlb.api.changes import change, missing
 from fastlb.errors import NotFound
@@ -53,7 +53,7 @@ def create(call: Call) -> Answer:
     fields = bodies.new(call, "member", MemberSpec)
     call.check_write(pool.project_id)
     described = schema.create(MemberSpec, fields, coerce=True)
-    call.controller.networking.check_subnets([described.subnet_id])
+    neutron.check_subnets(call, [described.subnet_id])
     with change(call, pool, below=pool):
         call.check_quota("member", pool.project_id)
         (member,) = pool._add_members([("", fields)], coerce=True)
@@ -91,7 +91,7 @@ def replace(call: Call) -> Answer:
     additive = lists.boolean(call.one("additive_only"))
     with change(call, pool, below=pool):
         batch = member_batch.plan(pool, rows, additive=additive, coerce=True)
-        call.controller.networking.check_subnets(member.subnet_id for member in batch.new)
+        neutron.check_subnets(call, (member.subnet_id for member in batch.new))
         if batch.growth > 0:
             call.check_quota("member", pool.project_id, batch.growth)
         member_batch.apply(pool, batch)

@@ -242,6 +242,9 @@ NETWORKS = Kind(
 
 def _create_subnet(call: Call, body: dict[str, Any]) -> Any:
     project_id = whose(call, body)
+    if not networking(call).networks.stands_in:
+        # Whoever configured subnets has said which addresses of this machine's there are to have.
+        call.check_admin()
     network_id = body.get("network_id")
     if isinstance(network_id, str) and is_uuid(network_id):
         call.check_write(NETWORKS.seen(call, network_id).project_id or project_id)
@@ -290,16 +293,13 @@ PORTS = Kind(
 
 
 def check_vip(call: Call, fields: dict[str, Any]) -> None:
-    """Refuse a port, a network or a subnet of another project for a load balancer, as if there were none."""
+    """Refuse a port, a network or a subnet of another project for a load balancer and what is on it, as if there were
+    none."""
     networks = networking(call)
-    more = fields.get("additional_vips")
-    subnets = (
-        [vip.get("subnet_id") for vip in more if isinstance(vip, dict)] if isinstance(more, list) else []
-    )
     for what, find, ids in (
         ("Port", networks.ports.find, [fields.get("vip_port_id")]),
         ("Network", networks.networks.find, [fields.get("vip_network_id")]),
-        ("Subnet", networks.networks.find_subnet, [fields.get("vip_subnet_id"), *subnets]),
+        ("Subnet", networks.networks.find_subnet, [fields.get("vip_subnet_id"), *_subnets(fields)]),
     ):
         for one_id in ids:
             found = find(one_id) if isinstance(one_id, str) else None
@@ -309,6 +309,22 @@ def check_vip(call: Call, fields: dict[str, Any]) -> None:
                 visible = found is None or may_see(call, found)
             if not visible:
                 raise BadRequest(f"{what} {one_id} not found.")
+
+
+def _subnets(value: Any) -> Iterable[Any]:
+    """What additional VIPs and members name, wherever they stand."""
+    if isinstance(value, dict):
+        yield value.get("subnet_id")
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            if isinstance(one, (dict, list)):
+                yield from _subnets(one)
+
+
+def check_subnets(call: Call, subnet_ids: Iterable[str | None]) -> None:
+    """Are the subnets of new members there, for the caller? Raises ConfigError, in Octavia's words."""
+    networking(call).check_subnets(subnet_ids, lambda subnet: may_see(call, subnet))
 
 
 def _may_use(call: Call) -> Callable[[Port], bool]:

@@ -70,6 +70,12 @@ class AddressSpace:
             self._back[address] = None
 
 
+def is_unicast(network: IPNetwork) -> bool:
+    """Can a host have each of its addresses? Not those that mean every address, every host, or a group of them."""
+    groups = ipaddress.ip_network("224.0.0.0/3" if network.version == 4 else "ff00::/8")
+    return int(network.network_address) != 0 and not network.overlaps(groups)
+
+
 def hosts(network: IPNetwork) -> tuple[int, int]:
     """The first and the last address that a host may have."""
     first, last = int(network.network_address), int(network.broadcast_address)

@@ -26,6 +26,7 @@ from typing import Annotated, Any, Self
 import msgspec
 
 from fastlb.errors import ConfigError, UnknownField, shown
+from fastlb.network.addresses import is_unicast
 from fastlb.schema import kinds
 from fastlb.schema.field import Record, Rule, create
 
@@ -46,9 +47,14 @@ def stable_id(*words: str) -> str:
 
 def _cidr(field: str, value: Any, coerce: bool) -> str:
     try:
-        return str(ipaddress.ip_network(kinds.text(64, 1)(field, value, coerce)))
+        network = ipaddress.ip_network(kinds.text(64, 1)(field, value, coerce))
     except ValueError as error:
         raise ConfigError(field, value, f"must be a network such as 10.0.0.0/24 ({error})") from None
+    if not is_unicast(network):
+        raise ConfigError(
+            field, value, "must hold addresses of hosts alone, and neither 0.0.0.0 nor multicast"
+        )
+    return str(network)
 
 
 def _pool(field: str, value: Any, coerce: bool) -> tuple[str, str]:

@@ -76,8 +76,8 @@ class FloatingIPs:
                     created_at=now(),
                     updated_at=now(),
                     **{
-                        "project_id": project_id,
                         **values,
+                        "project_id": project_id,
                         **self._target(floating_id, address, network, values, may_use),
                     },
                 )

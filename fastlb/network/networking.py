@@ -9,10 +9,10 @@ from fastlb.errors import ConfigError, FastLBError
 from fastlb.network import vips
 from fastlb.network.change import Change
 from fastlb.network.config import NetworkConfig
-from fastlb.network.faults import NetworkFault
 from fastlb.network.floating_ips import FloatingIPs
 from fastlb.network.interface import Interface
 from fastlb.network.ports import Ports
+from fastlb.network.records import Subnet
 from fastlb.network.state import State
 from fastlb.network.subnets import Networks
 from fastlb.schema import LoadBalancerSpec
@@ -75,15 +75,17 @@ class Networking:
         """
         return vips.plan(self._state, spec, project_id=project_id, balancer_id=balancer_id)
 
-    def check_subnets(self, subnet_ids: Iterable[str | None]) -> None:
-        """Are the subnets there that new members name? Raises ConfigError, in Octavia's words."""
+    def check_subnets(
+        self, subnet_ids: Iterable[str | None], may_see: Callable[[Subnet], bool] = lambda subnet: True
+    ) -> None:
+        """Are the subnets there that new members name? Raises ConfigError, in Octavia's words. may_see: is it one for
+        the caller? One that is not is not there."""
         for subnet_id in dict.fromkeys(one for one in subnet_ids if one is not None):
-            try:
-                self.networks.get_subnet(subnet_id)
-            except NetworkFault:
+            found = self.networks.find_subnet(subnet_id)
+            if found is None or not may_see(found):
                 raise ConfigError(
                     "subnet_id", subnet_id, "no such subnet", fault=f"Subnet {subnet_id} not found."
-                ) from None
+                )
 
     def release(self, balancer_id: str) -> Change:
         """Give up the addresses of a load balancer that is deleted: rows for the commit that deletes it.

@@ -89,6 +89,7 @@ class Ports:
         values = attributes.parse(ATTRIBUTES, body)
         network_id = attributes.need(values, "network_id")
         port_id = str(uuid.uuid4())
+        _check_owner(values)
         with self.state.lock:
             if self.state.topology.find_network(network_id) is None:
                 raise faults.not_found("network", network_id)
@@ -99,7 +100,7 @@ class Ports:
                     fixed_ips=fixed,
                     created_at=now(),
                     updated_at=now(),
-                    **({"project_id": project_id, "mac_address": mac_address(port_id)} | _fields(values)),
+                    **({"mac_address": mac_address(port_id)} | _fields(values) | {"project_id": project_id}),
                 )
                 self.state.commit([port])
             except BaseException:
@@ -119,8 +120,8 @@ class Ports:
                     if name == "fixed_ips" and _same(port, values[name]):
                         continue
                     raise faults.in_use("PortInUse", _owned(port, "changed"))
-            elif values.get("device_owner") == OCTAVIA:
-                raise faults.invalid_input(f"device_owner {OCTAVIA} is a load balancer's")
+            else:
+                _check_owner(values)
             wanted = values.pop("fixed_ips", None)
             fixed = self._again(port, wanted) if wanted is not None else port.fixed_ips
             try:
@@ -204,6 +205,12 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     if "security_groups" in values:
         values["security_groups"] = values["security_groups"] or ()
     return values
+
+
+def _check_owner(values: Mapping[str, Any]) -> None:
+    """Only a load balancer's own making and deleting say that a port is its VIP."""
+    if values.get("device_owner") == OCTAVIA:
+        raise faults.invalid_input(f"device_owner {OCTAVIA} is a load balancer's")
 
 
 def _same(port: Port, wanted: Any) -> bool:

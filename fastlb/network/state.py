@@ -143,7 +143,7 @@ class State:
             if address is None:
                 raise faults.none_left(subnet.network_id)
         else:
-            if not space.is_host(address) and (address in space or not self.topology.is_stand_in(subnet)):
+            if not space.is_host(address) and (address in space or not self._stands_in(subnet, address)):
                 raise faults.not_in_subnet(address)
             if self._is_this_machines(address):
                 return address
@@ -151,6 +151,12 @@ class State:
                 raise faults.address_taken(address, subnet.id)
         self._taken[address] = ""
         return address
+
+    def _stands_in(self, subnet: Subnet, address: str) -> bool:
+        """May it have an address that is not of its range, because it stands for whatever the caller means? Not one of
+        another subnet, which may be another project's."""
+        everywhere = self.topology.subnets.values()
+        return self.topology.is_stand_in(subnet) and self.topology.subnet_with(address, everywhere) is None
 
     def _is_this_machines(self, address: str) -> bool:
         """Is it an address that no subnet has and this machine does? There is no network to contradict it in the

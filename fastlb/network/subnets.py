@@ -12,6 +12,7 @@ from typing import Any
 
 from fastlb.errors import ConfigError
 from fastlb.network import attributes, faults
+from fastlb.network.addresses import is_unicast
 from fastlb.network.attributes import ANYTHING, COMMON, Attribute
 from fastlb.network.records import Network, Subnet, now
 from fastlb.network.state import State
@@ -43,9 +44,12 @@ NETWORK_ATTRIBUTES: Mapping[str, Attribute] = {
 
 def _cidr(field: str, value: Any, coerce: bool) -> str:
     try:
-        return str(ipaddress.ip_network(kinds.text(64)(field, value, coerce), strict=False))
+        network = ipaddress.ip_network(kinds.text(64)(field, value, coerce), strict=False)
     except ValueError:
         raise ConfigError(field, value, f"'{value}' is not a valid IP subnet") from None
+    if not is_unicast(network):
+        raise ConfigError(field, value, f"'{value}' has addresses that no host can have")
+    return str(network)
 
 
 def _pool(field: str, value: Any, coerce: bool) -> tuple[str, str]:
@@ -155,7 +159,7 @@ class Networks:
             id=str(uuid.uuid4()),
             created_at=now(),
             updated_at=now(),
-            **({"project_id": project_id} | values),
+            **(values | {"project_id": project_id}),
         )
         with self.state.lock:
             self.state.commit([network])
@@ -217,7 +221,7 @@ class Networks:
                 id=str(uuid.uuid4()),
                 created_at=now(),
                 updated_at=now(),
-                **({"project_id": project_id} | values),
+                **(values | {"project_id": project_id}),
             )
             self.state.commit([subnet])
             return subnet
