@@ -187,7 +187,8 @@ class _Frame:
                 )
                 answer = await run_in_threadpool(_handle, handler, call)
             except ClientDisconnect:
-                raise
+                # Nobody is there to read it.
+                return Response(status_code=400)
             except Exception as error:
                 answer = fault(error, call.place if call is not None else "")
             return respond(answer)

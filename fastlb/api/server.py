@@ -12,6 +12,7 @@ import uvicorn
 
 from fastlb.api.app import create_app
 from fastlb.api.certificate import Certificate
+from fastlb.api.connection import Connection
 from fastlb.errors import BindError, CoreError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Server:
         self.listen()
         config = uvicorn.Config(
             self._app,
+            http=Connection,
             lifespan="off",
             ws="none",
             log_config=None,
