@@ -144,6 +144,11 @@ class StoreError(FastLBError):
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}; {self.remedy}"
 
+    @property
+    def fault(self) -> str:
+        # Where things are on this machine is no business of its clients.
+        return "What was asked for could not be stored, and nothing was changed."
+
 
 class CoreError(FastLBError):
     """The data plane could not do what was asked."""

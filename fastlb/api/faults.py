@@ -34,6 +34,8 @@ def of(error: Exception, place: str = "") -> Answer:
         words = {"code": 401, "title": TITLES[401], "message": str(error)}
         return Answer(401, {"error": words}, {"WWW-Authenticate": f'Keystone uri="{error.uri}"'})
     if isinstance(error, FastLBError):
+        if error.status == 500:
+            log.error("a request could not be answered: %s", error)
         return fault(error.status, _within(error, place))
     log.error("a request ended in an error that nobody foresaw", exc_info=error)
     return fault(500, "An unknown exception occurred.")

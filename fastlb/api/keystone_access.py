@@ -105,7 +105,8 @@ def _middleware(options: Mapping[str, Any]) -> Any:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"keystone.{name}", options[name], f"is no option of keystonemiddleware{hint}")
+            # Without the value: a password whose name is misspelt is still one.
+            raise ConfigError(f"keystone.{name}", "…", f"is no option of keystonemiddleware{hint}")
     config = cfg.ConfigOpts()
     # A configuration of its own: neither the machine's files nor our command line are for it.
     config([], project="fastlb", default_config_files=[], default_config_dirs=[])

@@ -70,14 +70,22 @@ def answer(call: Call, kind: Listing, rows: Iterable[Any]) -> Answer:
     """
     query = _Query(call, kind)
     page, links = query.page([row for row in rows if _visible(call, row)])
-    shown = [some_fields(call, _render(row)) for row in page]
+    fields = _fields(call)
+    shown = [_some_fields(fields, _render(row)) for row in page]
     return Answer(200, {kind.plural: shown, kind.links or f"{kind.plural}_links": links})
 
 
 def some_fields(call: Call, row: dict[str, Any]) -> dict[str, Any]:
     """The attributes that the query's `fields` name, or all."""
-    wanted = [value for name, value in call.query if name == "fields"]
-    return {name: row[name] for name in row if name in wanted} if wanted else row
+    return _some_fields(_fields(call), row)
+
+
+def _fields(call: Call) -> frozenset[str]:
+    return frozenset(value for name, value in call.query if name == "fields")
+
+
+def _some_fields(fields: frozenset[str], row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in row if name in fields} if fields else row
 
 
 def boolean(text: str | None) -> bool:

@@ -42,6 +42,8 @@ def fault(error: Exception, place: str = "") -> Answer:
     if isinstance(error, RouteError):
         return Answer(error.status, _body(error.title.replace(" ", ""), str(error)), error.headers)
     if isinstance(error, FastLBError):
+        if error.status == 500:
+            log.error("a request could not be answered: %s", error)
         return _fault(error.status, type(error).__name__, error.fault)
     log.error("a request ended in an error that nobody foresaw", exc_info=error)
     return _fault(500, "HTTPInternalServerError", INTERNAL)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neutron's lists: filters by any attribute, tags, sorting, pages, `fields`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -17,26 +17,31 @@ Row = dict[str, Any]
 
 def answer(call: Call, plural: str, rows: Iterable[Row]) -> Answer:
     """The rows that the query asks for. What it asks for and no row knows is not looked at, as in Neutron."""
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, dict[str, None]] = {}
     for name, value in call.query:
         if name not in OTHERS:
-            wanted.setdefault(name, []).append(value)
+            wanted.setdefault(name, {})[value] = None
+    tags = {name: {word for value in asked(call, name) for word in value.split(",")} for name in TAGS}
     found = [
         row
         for row in rows
         if all(name not in row or _fits(row[name], values) for name, values in wanted.items())
-        and _tagged(call, row)
+        and _tagged(tags, row)
     ]
     _sort(call, found)
     page, links = _page(call, plural, found)
-    body = {plural: [some_fields(call, row) for row in page]}
+    fields = frozenset(asked(call, "fields"))
+    body = {plural: [_some(fields, row) for row in page]}
     return Answer(200, body | ({f"{plural}_links": links} if links else {}))
 
 
 def some_fields(call: Call, row: Row) -> Row:
     """The attributes that the query's `fields` name, or all."""
-    wanted = {value for name, value in call.query if name == "fields"}
-    return {name: row[name] for name in row if name in wanted} if wanted else row
+    return _some(frozenset(asked(call, "fields")), row)
+
+
+def _some(fields: frozenset[str], row: Row) -> Row:
+    return {name: row[name] for name in row if name in fields} if fields else row
 
 
 def asked(call: Call, name: str) -> list[str]:
@@ -48,13 +53,13 @@ def boolean(text: str) -> bool:
     return text.strip().lower() in TRUE
 
 
-def _fits(value: Any, wanted: Sequence[str]) -> bool:
+def _fits(value: Any, wanted: Collection[str]) -> bool:
     """Is the attribute one of these?"""
     if isinstance(value, bool):
         return any(boolean(text) is value for text in wanted)
     if isinstance(value, list):
         return any(_has(value, text) for text in wanted)
-    return any(text == ("" if value is None else str(value)) for text in wanted)
+    return ("" if value is None else str(value)) in wanted
 
 
 def _has(elements: list[Any], text: str) -> bool:
@@ -75,10 +80,9 @@ def _has(elements: list[Any], text: str) -> bool:
     return False
 
 
-def _tagged(call: Call, row: Row) -> bool:
+def _tagged(tags: Mapping[str, set[str]], row: Row) -> bool:
     has = set(row.get("tags", ()))
-    for name in TAGS:
-        words = {word for value in asked(call, name) for word in value.split(",")}
+    for name, words in tags.items():
         if not words:
             continue
         fits = bool(words & has) if name.endswith("any") else words <= has
@@ -90,7 +94,7 @@ def _tagged(call: Call, row: Row) -> bool:
 def _sort(call: Call, rows: list[Row]) -> None:
     keys, directions = asked(call, "sort_key"), asked(call, "sort_dir")
     for at, key in reversed(list(enumerate(keys))):
-        if rows and not isinstance(rows[0].get(key), (str, int, type(None))):
+        if any(not isinstance(row.get(key), (str, int, type(None))) for row in rows):
             raise faults.bad_request(f"'{key}' is not a valid attribute for sorting")
         descending = at < len(directions) and directions[at].lower() == "desc"
         rows.sort(key=lambda row: (row.get(key) is not None, row.get(key)), reverse=descending)
@@ -106,7 +110,8 @@ def _page(call: Call, plural: str, rows: list[Row]) -> tuple[list[Row], list[dic
         rows = rows[ids.index(marker) + 1 :]
     if limit is None:
         return rows, []
-    if not (limit.isascii() and limit.isdigit()):
+    # Of more digits int() wants nothing to know, and no list is that long.
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 20):
         raise faults.bad_request(f"Invalid input for limit. Reason: '{limit}' is not an integer, 0 or more.")
     # More digits than there are rows anywhere, and than Python reads.
     count = int(limit) if len(limit) < 10 else 0

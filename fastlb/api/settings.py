@@ -71,7 +71,8 @@ def address(field: str, value: Any, coerce: bool) -> Bind:
         host = host[1:-1]
     elif ":" in host:
         raise ConfigError(field, value, BIND_FORMS)
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    # The length first: int() refuses thousands of digits in its own way.
+    if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ConfigError(field, value, BIND_FORMS)
     try:
         address = ipaddress.ip_address(host)

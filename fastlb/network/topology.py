@@ -113,11 +113,11 @@ class Topology:
         found = self.subnets.get(subnet_id)
         if found is None and self.stand_in is not None and is_uuid(subnet_id):
             found = _named_so(self.stand_in, subnet_id)
-            if network_id is not None and network_id not in self.networks:
-                found = msgspec.structs.replace(found, network_id=network_id)
-        if found is not None and network_id is not None and found.network_id != network_id:
-            return None
-        return found
+        if found is None or network_id is None:
+            return found
+        if self.is_stand_in(found) and network_id not in self.networks:
+            found = msgspec.structs.replace(found, network_id=network_id)
+        return found if found.network_id == network_id else None
 
     def subnets_of(self, network_id: str) -> list[Subnet]:
         """The subnets of a network, in the order of creation."""

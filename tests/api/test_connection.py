@@ -57,7 +57,7 @@ def test_who_does_not_finish_a_request_is_not_waited_for(connect, impatient, sen
 
 
 def test_a_body_that_keeps_coming_has_its_time(connect, monkeypatch):
-    monkeypatch.setattr(connection.Connection, "wait_s", 0.0)
+    monkeypatch.setattr(connection.Connection, "wait_s", 0.1)
     conn = connect(HEAD + b"Content-Length: 5000\r\nConnection: close\r\n\r\n{" + b" " * 4998)
     conn.settimeout(0.3)
     with pytest.raises(TimeoutError):

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from fastlb.errors import StoreError
 from tests.api.conftest import SUBNET
 
 NOWHERE = "99000000-0000-4000-8000-000000000009"
@@ -240,3 +241,20 @@ def test_an_error_that_nobody_foresaw_is_logged_and_says_nothing(api, monkeypatc
     monkeypatch.setattr(api.controller, "all", broken)
     assert fault(api.call("GET", "/pools"), 500) == "An unknown exception occurred."
     assert "a secret" in caplog.text
+
+
+@pytest.mark.parametrize(("path", "document"), [("/pools", "pool"), ("/v2/networks", "network")])
+def test_what_a_client_is_told_of_a_store_that_fails_is_not_where_it_is(
+    api, monkeypatch, caplog, path, document
+):
+    pool = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "loadbalancer_id": api.load_balancer()["id"]}
+
+    def full(puts, drops=()):
+        raise StoreError("/srv/fastlb/state.db", "the disk is full", "make room")
+
+    monkeypatch.setattr(api.controller.store, "commit", full)
+    body = {document: pool if document == "pool" else {}}
+    text = api.call("POST", path, json=body, expect=500).text
+    assert "could not be stored, and nothing was changed" in text
+    assert "/srv" not in text
+    assert "/srv/fastlb/state.db: the disk is full; make room" in caplog.text

@@ -279,7 +279,7 @@ def test_quotas_are_enforced(asks, keystone):
     [
         (
             {"auth_ulr": "x"},
-            "keystone.auth_ulr='x': is no option of keystonemiddleware; did you mean auth_url?",
+            "keystone.auth_ulr='…': is no option of keystonemiddleware; did you mean auth_url?",
         ),
         ({"auth_type": "v9magic"}, "keystone.auth_type='v9magic': must be a way of keystoneauth1"),
         ({"http_connect_timeout": "soon"}, "must be what keystonemiddleware can use"),

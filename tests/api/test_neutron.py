@@ -227,6 +227,11 @@ def test_a_body_that_is_no_json_is_refused_in_neutrons_form(api):
     assert api.call("PATCH", "/v2/ports", expect=405).json()["NeutronError"]["type"] == "MethodNotAllowed"
 
 
+def test_a_port_is_made_on_any_network_where_none_are_configured(api):
+    made = [api.post("/v2/ports", port={"network_id": UNKNOWN})["fixed_ips"] for _ in range(2)]
+    assert made[0][0]["ip_address"] != made[1][0]["ip_address"]
+
+
 def test_a_network_of_ones_own_gives_vips_and_is_deleted_when_nobody_has_one(api):
     network = api.post("/v2.0/networks", network={"name": "mine", "admin_state_up": True})
     body = {"network_id": network["id"], "cidr": "127.210.0.0/24", "ip_version": 4, "name": "sub"}
@@ -258,6 +263,24 @@ def test_extensions_are_told_by_their_aliases(api):
     assert api.get("/v2/extensions", limit="9" * 5000) == api.get("/v2/extensions")
     assert api.get("/v2/routers") == []
     assert api.get("/v2/security-groups", name="default")[0]["name"] == "default"
+
+
+@pytest.mark.parametrize("limit", ["-1", "x", "1.5", "9" * 5000])
+def test_a_limit_that_is_none_is_refused(api, limit):
+    assert "limit" in error(api, "GET", f"/v2/ports?limit={limit}", 400)["message"]
+
+
+def test_what_has_no_order_is_refused_as_a_key_to_sort_by(api):
+    provider = api.get("/v2/networks", name="provider")[0]["id"]
+    ports = [None, *(api.post("/v2/ports", port={"network_id": UNKNOWN})["id"] for _ in range(2))]
+    for port in ports:
+        api.post("/v2/floatingips", floatingip={"floating_network_id": provider, "port_id": port})
+    message = error(api, "GET", "/v2/floatingips?sort_key=port_details", 400)["message"]
+    assert message == "'port_details' is not a valid attribute for sorting"
+    assert [one["port_id"] for one in api.get("/v2/floatingips", sort_key="port_id")] == [
+        None,
+        *sorted(ports[1:]),
+    ]
 
 
 # Projects.
