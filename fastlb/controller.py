@@ -35,7 +35,9 @@ WAIT_S = 10.0
 DEFAULT_PROJECT_ID = "fa571b00000000000000000000000001"
 """Whose objects they are when nobody says: without tokens, clients name no project."""
 
-NOT_HERE = "load balancer %s: %s is not an address of this machine; it is bound, and served as soon as it is here"
+NOT_HERE = (
+    "load balancer %s: %s is not an address of this machine; it is bound, and served as soon as it is here"
+)
 
 HEALTH = "health"
 """The type of the rows that name members which are down."""

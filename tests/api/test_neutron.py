@@ -265,7 +265,7 @@ def test_extensions_are_told_by_their_aliases(api):
     assert api.get("/v2/security-groups", name="default")[0]["name"] == "default"
 
 
-@pytest.mark.parametrize("limit", ["-1", "x", "1.5", "9" * 5000])
+@pytest.mark.parametrize("limit", ["-1", "x", "1.5"])
 def test_a_limit_that_is_none_is_refused(api, limit):
     assert "limit" in error(api, "GET", f"/v2/ports?limit={limit}", 400)["message"]
 
