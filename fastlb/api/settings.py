@@ -60,7 +60,7 @@ def address(field: str, value: Any, coerce: bool) -> Bind:
         raise ConfigError(field, value, BIND_FORMS)
     if value.startswith("unix:"):
         path = value.removeprefix("unix:")
-        if not path.startswith("/") or len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > SOCKET_PATH_BYTES:
             raise ConfigError(
                 field, value, f"must be unix: and an absolute path of at most {SOCKET_PATH_BYTES} bytes"
             )
@@ -91,7 +91,7 @@ def one_of(*words: str) -> Check:
 
 
 def path(field: str, value: Any, coerce: bool) -> pathlib.Path:
-    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in str(value):
         raise ConfigError(field, value, "must be a path")
     return pathlib.Path(value).expanduser()
 

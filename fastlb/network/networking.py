@@ -100,7 +100,7 @@ class Networking:
         gone: addresses that it has lost. What goes wrong is logged, and tried again with the next change of its
         floating IPs, failover and start.
         """
-        gone = set(gone)
+        gone, passing = set(gone), set[str]()
         try:
             while True:
                 # Without the lock, as sockets that retire may take their time: so look again whether it is still so.
@@ -109,12 +109,16 @@ class Networking:
                 balancer._set_extra_addresses(extra)
                 if self._addresses(balancer.id) == (vips, extra):
                     break
-                gone |= {*vips, *extra}
+                passing |= {*vips, *extra}
         except FastLBError as error:
             if not balancer._deleted:
                 log.error("%s: its addresses could not be set: %s", balancer._who(), error)
         finally:
-            self._let_go_unwanted(gone)
+            self._let_go_unwanted(gone | passing)
+        # What it listened on for a moment, too late, was taken for whoever has it: now it is not.
+        for other in {owner.id: owner for owner in map(self._owner, passing) if owner is not None}.values():
+            if other is not balancer:
+                self.attach(other)
 
     def extra_addresses(self, balancer_id: str) -> list[str]:
         """The floating IPs that lead to a load balancer."""
@@ -130,6 +134,12 @@ class Networking:
                 [fixed.ip_address for fixed in port.fixed_ips],
                 [one.floating_ip_address for one in self._state.leading_to(port.id)],
             )
+
+    def _owner(self, address: str) -> "LoadBalancer | None":
+        """The load balancer that has this address."""
+        with self._state.lock:
+            balancer_id = self._state.user(address)
+        return self._find(balancer_id) if balancer_id else None
 
     def _refresh(self, port_id: str, gone: Iterable[str] = ()) -> None:
         """The floating IPs of a port have changed; these addresses lead to it no longer."""

@@ -173,12 +173,16 @@ class State:
 
     def is_used(self, address: str) -> bool:
         """Has a load balancer this address, or is one about to get it?"""
+        return self.user(address) is not None
+
+    def user(self, address: str) -> str | None:
+        """The id of the load balancer that has this address; "" of one that is about to get it; None: nobody."""
         owner = self._taken.get(address)
-        if owner is None:
-            return False
+        if not owner:
+            return owner
         floating = self.floating_ips.get(owner)
         port = self.ports.get((floating.port_id or "-") if floating is not None else owner)
-        return owner == "" or (port is not None and port.balancer_id is not None)
+        return None if port is None else port.balancer_id
 
     def used(self) -> set[str]:
         """All addresses that load balancers have."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Floating IPs: a load balancer listens on those that lead to it, and not after they are taken away."""
 
+import threading
+
 import pytest
 
 from fastlb.controller import Controller
@@ -219,8 +221,6 @@ def test_a_floating_ip_whose_port_is_taken_leaves_the_vip_as_it_was(api, web, pr
 
 def test_floating_ips_change_while_others_are_set(api, web, provider, controller):
     """Of many changes at once the last one counts, and what is listened on is what is associated."""
-    import threading
-
     floating = api.post("/v2/floatingips", floatingip={"floating_network_id": provider})
     floating_ips = controller.networking.floating_ips
     errors = []
@@ -240,3 +240,41 @@ def test_floating_ips_change_while_others_are_set(api, web, provider, controller
     assert not errors
     there = floating_ips.get(floating["id"]).port_id is not None
     assert web.answers(floating["floating_ip_address"]) is there
+
+
+def test_who_comes_too_late_takes_no_floating_ip_away(api, web, provider, member, controller, monkeypatch):
+    """One load balancer listens on a floating IP that has just gone back to the other one."""
+    other = Web(api, member)
+    other_listener = api.get("/listeners", load_balancer_id=other.id)[0]["id"]
+    api.delete(f"/listeners/{other_listener}")
+    listener = {"protocol": "HTTP", "protocol_port": web.port, "loadbalancer_id": other.id}
+    api.post("/listeners", listener=listener)
+    networking = controller.networking
+    floating = networking.floating_ips.create(
+        {"floating_network_id": provider, "port_id": web.vip_port_id}, project_id="p"
+    )
+    about_to_listen, go, listens, done = (threading.Event() for _ in range(4))
+    hold = networking._hold
+
+    def stalled(addresses):
+        hold(addresses)
+        if threading.current_thread() is late:
+            if other.vip in addresses and floating.floating_ip_address in addresses:
+                about_to_listen.set()
+                assert go.wait(10)
+            elif other.vip in addresses:
+                listens.set()
+                assert done.wait(10)
+        elif web.vip in addresses and not go.is_set():
+            go.set()
+            assert listens.wait(10)
+
+    monkeypatch.setattr(networking, "_hold", stalled)
+    update = networking.floating_ips.update
+    late = threading.Thread(target=update, args=(floating.id, {"port_id": other.vip_port_id}))
+    late.start()
+    assert about_to_listen.wait(10)
+    update(floating.id, {"port_id": web.vip_port_id})
+    done.set()
+    late.join()
+    assert web.answers(floating.floating_ip_address)

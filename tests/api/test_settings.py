@@ -99,7 +99,8 @@ def test_forms_of_bind(given, bind):
     [
         "", "9876", ":9876", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "::1:80",
         "127.0.0.1:" + "1" * 5000,
-        "[::1]", "lb.example:80", "127.1:80", "127.0.0.1:8²", "unix:", "unix:relative", "unix:/" + "x" * 107, 80, None,
+        "[::1]", "lb.example:80", "127.1:80", "127.0.0.1:8²", "unix:", "unix:relative",
+        "unix:/a\0b", "unix:/" + "x" * 107, 80, None,
     ],
 )  # fmt: skip
 def test_what_is_no_bind_is_refused(given):
