@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["MemberFields", "OutlierDetection", "Pool", "RetryPolicy", "SessionPersistence"]
 
 
+MEMBERS_AT_MOST = 65_535
+"""Of a pool: the core counts them in 16 bits."""
 _NO_OUTLIERS = OutlierDetection(consecutive_5xx=0, consecutive_connect_failures=0)
 
 
@@ -349,6 +351,15 @@ class Pool(NamedResource[PoolSpec]):
 
     def _make_members(self, specs: Iterable[MemberSpec]) -> list[Member]:
         """Members of what has been checked. Under the lock."""
+        specs = list(specs)
+        count = len(self._members) + len(specs)
+        if count > MEMBERS_AT_MOST:
+            # Also when others would go afterwards: for a moment all of them are there.
+            raise ConfigError(
+                "members",
+                count,
+                f"must be at most {MEMBERS_AT_MOST} at once, those that are replaced among them",
+            )
         members = [Member(spec, self) for spec in specs]
         if self._core is not None:
             self._attach_members(members)

@@ -250,3 +250,14 @@ def test_lists_under_load_lose_no_request(site):
     finally:
         for origin in origins:
             origin.close()
+
+
+def test_more_members_than_a_pool_can_have_are_refused_as_a_whole(site):
+    site.member(**ONE)
+    rows = [{"address": "192.0.2.2", "protocol_port": port} for port in range(1, 65536)]
+    said = site.api.refused("PUT", site.members, 400, members=rows)
+    assert "members=65536: must be at most 65535 at once" in said
+    assert addresses(site) == [ONE["address"]]
+    pool = {"protocol": "HTTP", "lb_algorithm": "ROUND_ROBIN", "members": [*rows, ONE]}
+    fields = {"vip_subnet_id": UNKNOWN, "pools": [pool]}
+    assert "members=65536" in site.api.refused("POST", "/loadbalancers", 400, loadbalancer=fields)
