@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -222,6 +223,9 @@ def test_from_create_to_the_first_answer_over_the_api_takes_no_time_to_speak_of(
     import yaml
 
     url = yaml.safe_load((shell.folder / "clouds.yaml").read_text())["clouds"]["fastlb"]["auth"]["endpoint"]
+    with socket.socket() as one:
+        one.bind(("", 0))
+        port = one.getsockname()[1]
     with Member(named("first")) as member, requests.Session() as session:
         session.get(url, timeout=10)
         began = time.monotonic()
@@ -233,12 +237,12 @@ def test_from_create_to_the_first_answer_over_the_api_takes_no_time_to_speak_of(
         }
         body = {
             "vip_subnet_id": SUBNET,
-            "listeners": [{"protocol": "HTTP", "protocol_port": 8080, "default_pool": pool}],
+            "listeners": [{"protocol": "HTTP", "protocol_port": port, "default_pool": pool}],
         }
         made = session.post(f"{url}/v2/lbaas/loadbalancers", json={"loadbalancer": body}, timeout=10).json()[
             "loadbalancer"
         ]
         shown = session.get(f"{url}/v2/lbaas/loadbalancers/{made['id']}", timeout=10).json()["loadbalancer"]
         assert shown["provisioning_status"] == "ACTIVE"
-        assert Client(shown["vip_address"], 8080).get().body == b"first"
+        assert Client(shown["vip_address"], port).get().body == b"first"
         assert time.monotonic() - began < 2
