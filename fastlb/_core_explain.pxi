@@ -9,7 +9,7 @@ from fastlb.core.explain cimport (
     STANDING_RESERVE, STANDING_USABLE, explain_bound, explain_choice, explain_members, explained_t,
 )
 from fastlb.core.http1 cimport http1_head_t, http1_limits_t, http1_parse_request
-from fastlb.core.http1_write cimport http1_write_answer, http1_write_request
+from fastlb.core.http1_write cimport http1_connection, http1_write_answer, http1_write_request
 from fastlb.core.http_request cimport request_limits
 from fastlb.core.http_route cimport route_extras, route_policy, route_redirect
 from fastlb.core.l7_match cimport (
@@ -118,8 +118,9 @@ cdef dict _explain(CoreListener listener, context_t *c, bytes request, const add
 
 
 cdef dict _explain_answer(dict found, context_t *c, uint16_t status, uint32_t reason):
+    cdef bint close = not c.request.keep_alive or status != 403 and status != 503
     cdef uint32_t length = http1_write_answer(
-        c.scratch, SCRATCH_BYTES, status, not c.request.keep_alive or status != 403 and status != 503, False)
+        c.scratch, SCRATCH_BYTES, status, http1_connection(close, c.request.minor), False)
     found["status"] = status
     found["reason"] = refusal_name(reason).decode().lower()
     found["sent"] = (<const char *>c.scratch)[:length]

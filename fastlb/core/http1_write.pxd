@@ -197,6 +197,22 @@ cdef inline uint32_t http1_write_request(
     return http1_put(out, at, b"\r\n", 2)
 
 
+cdef inline uint8_t http1_connection(bint close, uint8_t client_minor) noexcept nogil:
+    """What a response says to a client of HTTP/1.`client_minor`. One of HTTP/1.0 takes the connection to end unless it is
+    told that it stays, and waits for that end."""
+    if close:
+        return HTTP1_CONN_CLOSE
+    return HTTP1_CONN_DEFAULT if client_minor else HTTP1_CONN_KEEP_ALIVE
+
+
+cdef inline uint32_t http1_put_connection(uint8_t *out, uint32_t at, uint8_t connection) noexcept nogil:
+    if connection == HTTP1_CONN_CLOSE:
+        return http1_put(out, at, b"Connection: close\r\n", 19)
+    if connection == HTTP1_CONN_KEEP_ALIVE:
+        return http1_put(out, at, b"Connection: keep-alive\r\n", 24)
+    return at
+
+
 cdef inline uint32_t http1_write_response(
     const http1_head_t *head, uint8_t *out, uint32_t capacity, uint8_t framing_out, uint8_t connection,
     const http1_extra_t *extras, uint32_t extra_count
@@ -244,10 +260,8 @@ cdef inline uint32_t http1_write_response(
             at = http1_put(out, at, b"Connection: Upgrade, close\r\n", 28)
         else:
             at = http1_put(out, at, b"Connection: Upgrade\r\n", 21)
-    elif connection == HTTP1_CONN_CLOSE:
-        at = http1_put(out, at, b"Connection: close\r\n", 19)
-    elif connection == HTTP1_CONN_KEEP_ALIVE:
-        at = http1_put(out, at, b"Connection: keep-alive\r\n", 24)
+    else:
+        at = http1_put_connection(out, at, connection)
     at = http1_put_extras(out, at, extras, extra_count)
     return http1_put(out, at, b"\r\n", 2)
 
@@ -259,7 +273,7 @@ cdef inline uint32_t http1_put_text(uint8_t *out, uint32_t at, const char *text)
 
 
 cdef inline uint32_t http1_write_answer(
-    uint8_t *out, uint32_t capacity, uint16_t status, bint close, bint head_only
+    uint8_t *out, uint32_t capacity, uint16_t status, uint8_t connection, bint head_only
 ) noexcept nogil:
     """A whole answer of our own, with its length; how many bytes, 0 if it does not fit. A status that has no text gets the
     500's. `head_only`: to a HEAD, the same head without the body. 512 bytes are enough for any."""
@@ -276,8 +290,7 @@ cdef inline uint32_t http1_write_answer(
     at = http1_put(out, at, b"\r\nContent-Length: ", 18)
     at = http1_put_number(out, at, body)
     at = http1_put(out, at, b"\r\nCache-Control: no-cache\r\nContent-Type: text/html\r\n", 52)
-    if close:
-        at = http1_put(out, at, b"Connection: close\r\n", 19)
+    at = http1_put_connection(out, at, connection)
     at = http1_put(out, at, b"\r\n", 2)
     if head_only:
         return at
@@ -303,7 +316,7 @@ cdef inline const char *http1_redirect_reason(uint16_t status) noexcept nogil:
 
 
 cdef inline uint32_t http1_write_redirect(
-    uint8_t *out, uint32_t capacity, uint16_t status, const span_t *location, const span_t *rest, bint close
+    uint8_t *out, uint32_t capacity, uint16_t status, const span_t *location, const span_t *rest, uint8_t connection
 ) noexcept nogil:
     """An empty answer that names another place, `location` followed by `rest`; how many bytes, 0 if it does not fit.
     As HAProxy has it, a permanent redirect may be cached."""
@@ -320,6 +333,5 @@ cdef inline uint32_t http1_write_redirect(
     at = http1_put(out, at, b"\r\n", 2)
     if status != 301 and status != 308:
         at = http1_put(out, at, b"Cache-Control: no-cache\r\n", 25)
-    if close:
-        at = http1_put(out, at, b"Connection: close\r\n", 19)
+    at = http1_put_connection(out, at, connection)
     return http1_put(out, at, b"\r\n", 2)

@@ -6,7 +6,7 @@
 A socket closed with unread bytes in it sends RST, and that can destroy an answer on its way: so what the client still
 sends is read and dropped for a while (RFC 9112 section 9.6).
 """
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from fastlb.core.atomics cimport counter_bump
 from fastlb.core.buffer cimport BUFFER_SMALL
 from fastlb.core.conn cimport (
@@ -16,7 +16,7 @@ from fastlb.core.context cimport (
     PHASE_CLOSING, PHASE_IDLE, PHASE_LINGER, SCRATCH_BYTES, context_t, listener_shard, session_conf, session_t,
 )
 from fastlb.core.http1 cimport HTTP1_HEAD
-from fastlb.core.http1_write cimport http1_write_answer
+from fastlb.core.http1_write cimport http1_connection, http1_write_answer
 from fastlb.core.model cimport listener_shard_t
 from fastlb.core.refusal cimport (
     REFUSAL_BODY_TIMEOUT, REFUSAL_MEMBER_BROKEN, REFUSAL_MEMBER_TIMEOUT, REFUSAL_NO_MEMBER, refusal_count,
@@ -97,10 +97,12 @@ cdef inline void http_refuse(
     context_t *c, session_t *s, uint16_t status, uint32_t reason, bint close
 ) noexcept nogil:
     """Answer with an error of ours, counted under its reason. `close`: the connection ends with it."""
+    cdef uint8_t connection
     refusal_count(listener_shard(c, s.listener), reason)
     close = answer_closes(s, close)
+    connection = http1_connection(close, s.client_minor)
     answer_send(
-        c, s, status, http1_write_answer(c.scratch, SCRATCH_BYTES, status, close, s.method == HTTP1_HEAD), close)
+        c, s, status, http1_write_answer(c.scratch, SCRATCH_BYTES, status, connection, s.method == HTTP1_HEAD), close)
 
 
 cdef inline void http_answer(context_t *c, session_t *s, uint16_t status, bint close) noexcept nogil:

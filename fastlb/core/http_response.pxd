@@ -25,8 +25,7 @@ from fastlb.core.http1_body cimport (
     HTTP1_BODY_DONE, http1_body_feed, http1_body_init_head, http1_body_opaque, http1_body_skip,
 )
 from fastlb.core.http1_write cimport (
-    HTTP1_CONN_CLOSE, HTTP1_CONN_DEFAULT, HTTP1_CONN_KEEP_ALIVE, HTTP1_CONN_UPGRADE, HTTP1_EXTRA_ADD, http1_put,
-    http1_write_response,
+    HTTP1_CONN_DEFAULT, HTTP1_CONN_UPGRADE, HTTP1_EXTRA_ADD, http1_connection, http1_put, http1_write_response,
 )
 from fastlb.core.http_cookie cimport response_cacheable, set_cookie_drop, set_cookie_find
 from fastlb.core.http_request cimport chunk_pieces, pieces_join
@@ -221,12 +220,7 @@ cdef inline int response_head(context_t *c, session_t *s, uint32_t length) noexc
     if (framing_out == HTTP1_UNTIL_CLOSE or not s.request_sent or c.draining or flag_get(&s.listener.closing)
             or s.client.eof):
         s.keep_alive = 0
-    if not s.keep_alive:
-        connection = HTTP1_CONN_CLOSE
-    elif s.client_minor == 0:
-        connection = HTTP1_CONN_KEEP_ALIVE
-    else:
-        connection = HTTP1_CONN_DEFAULT
+    connection = http1_connection(not s.keep_alive, s.client_minor)
     s.member_keep = response_leaves_clean(s, head)
     if head.keep_alive_s:
         idle_was_told(up.member, head.keep_alive_s, c.loop.now_ms)

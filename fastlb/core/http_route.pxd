@@ -11,7 +11,7 @@ from fastlb.core.bytes cimport span_t
 from fastlb.core.context cimport EXTRA_BYTES, EXTRAS, SCRATCH_BYTES, context_t, listener_shard, session_t
 from fastlb.core.directory cimport directory_find_uuid, member_reachable
 from fastlb.core.http1_write cimport (
-    HTTP1_EXTRA_ADD, HTTP1_EXTRA_SET, http1_extra_t, http1_put_number, http1_write_redirect,
+    HTTP1_EXTRA_ADD, HTTP1_EXTRA_SET, http1_connection, http1_extra_t, http1_put_number, http1_write_redirect,
 )
 from fastlb.core.http_answer cimport answer_closes, answer_send, http_refuse
 from fastlb.core.http_cookie cimport cookie_find_last, cookie_next, cookie_place_t, cookie_remove
@@ -51,7 +51,8 @@ cdef inline uint32_t route_redirect(context_t *c, const l7_policy_t *policy, bin
     cdef span_t rest = route_text(b"", 0)
     if policy.action == L7_REDIRECT_PREFIX:
         rest = c.request.target
-    return http1_write_redirect(c.scratch, SCRATCH_BYTES, policy.code, &policy.text, &rest, close)
+    return http1_write_redirect(
+        c.scratch, SCRATCH_BYTES, policy.code, &policy.text, &rest, http1_connection(close, c.request.minor))
 
 
 cdef inline pool_t *route_pool(context_t *c, session_t *s, const listener_conf_t *conf) noexcept nogil:

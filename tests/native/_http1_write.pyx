@@ -69,9 +69,9 @@ def room(bytes data):
     return http1_write_room(&head, NULL, 0)
 
 
-def write_answer(uint16_t status, bint close=False, bint head_only=False, uint32_t capacity=512):
+def write_answer(uint16_t status, uint8_t connection=HTTP1_CONN_DEFAULT, bint head_only=False, uint32_t capacity=512):
     cdef uint8_t *out = guarded(bytes(capacity), True)
-    return out[:http1_write_answer(out, capacity, status, close, head_only)]
+    return out[:http1_write_answer(out, capacity, status, connection, head_only)]
 
 
 def time_request(bytes data, uint32_t rounds):

@@ -255,23 +255,24 @@ BODIES = {  # HAProxy's
 
 
 @pytest.mark.parametrize("status", [400, 403, 408, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505])
-@pytest.mark.parametrize("close", [False, True])
-def test_own_answer_is_whole(write, http1, status, close):
-    data = write.write_answer(status, close)
+@pytest.mark.parametrize("said", [None, "keep-alive", "close"])
+def test_own_answer_is_whole(write, http1, status, said):
+    connection = {None: write.DEFAULT, "keep-alive": write.KEEP_ALIVE, "close": write.CLOSE}[said]
+    data = write.write_answer(status, connection)
     verdict, got = http1.parse_response(data)
     body = data[verdict:]
     assert got["status"] == status
     assert (got["framing"], got["body_bytes"]) == ("LENGTH", len(body))
-    assert got["keep_alive"] is not close
+    assert got["keep_alive"] is (said != "close")
     fields = {name.decode(): value.decode() for name, value, _ in got["fields"]}
-    assert fields.get("Connection") == ("close" if close else None)
+    assert fields.get("Connection") == said
     assert (fields["Content-Type"], fields["Cache-Control"]) == ("text/html", "no-cache")
     if status in BODIES:
         title, text = BODIES[status]
         assert body.decode() == f"<html><body><h1>{title}</h1>\n{text}\n</body></html>\n"
     assert body.startswith(b"<html><body><h1>%d " % status)
     assert body.endswith(b"\n</body></html>\n")
-    assert write.write_answer(status, close, head_only=True) == data[:verdict]
+    assert write.write_answer(status, connection, head_only=True) == data[:verdict]
 
 
 def test_status_without_a_text_is_a_500(write):

@@ -63,3 +63,23 @@ def test_a_later_minor_version_is_read_as_1_1(balance, member):
         assert conn.read_response().version == "1.1"
         assert conn.read_response().status == 200
     assert one.requests[0].version == "1.1"
+
+
+@pytest.mark.parametrize("kind", ["a member's", "redirect", "reject", "no member"])
+def test_an_old_client_that_asked_to_stay_is_told_that_it_may(balance, member, kind):
+    # It would else wait for the end of a connection that does not end.
+    statuses = {"a member's": 200, "redirect": 302, "reject": 403, "no member": 503}
+    one = member()
+    balancer = balance(one)
+    if kind in ("redirect", "reject"):
+        terms = {"redirect_url": "http://u.example/"} if kind == "redirect" else {}
+        policy = balancer.listener.create_l7policy(action="REDIRECT_TO_URL" if terms else "REJECT", **terms)
+        policy.create_rule(type="PATH", compare_type="STARTS_WITH", value="/")
+    elif kind == "no member":
+        balancer.pool.members[0].delete()
+    with balancer.client.connect() as conn:
+        for stays in (True, True, False):
+            answer = conn.request(version="1.0", fields=[("Connection", "keep-alive")] if stays else [])
+            assert answer.status == statuses[kind]
+            assert answer.get("Connection") == ("keep-alive" if stays else "close")
+        assert conn.ended() == "closed"
