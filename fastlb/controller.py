@@ -16,7 +16,7 @@ from fastlb import records
 from fastlb.addresses import is_here
 from fastlb.backlog import Backlog
 from fastlb.balancer import LoadBalancer, State
-from fastlb.engine import Engine, default_engine
+from fastlb.engine import GRACE_S, Engine, default_engine
 from fastlb.errors import BindError, Conflict, NotFound, StateError, StoreError
 from fastlb.member import Member
 from fastlb.monitor import HealthMonitor
@@ -170,7 +170,11 @@ class Controller:
 
     def _close(self, drain_timeout: float | None) -> None:
         began = time.monotonic()
-        balancers = self.load_balancers
+        balancers = [*self.load_balancers]
+        if self._kept is not None:
+            # Those that a Ctrl-C has left between their deletion and their end.
+            mine = [one for one in self._kept.load_balancers if one._journal is self and one._deleted]
+            balancers += [one for one in mine if one not in self._ending.values()]
         for balancer in balancers:
             balancer._ports.close()
         for balancer in balancers:
@@ -183,7 +187,8 @@ class Controller:
             thread.join(_time_left(balancer, began, drain_timeout))
             with balancer._lock:
                 balancer._ports.cut()
-            thread.join()
+            # Not for ever: a Ctrl-C just as its lock was taken has left that taken.
+            thread.join(GRACE_S)
         self._backlog.close()
         if self._kept is not None:
             self._kept._let_go(self)
@@ -314,8 +319,11 @@ class Controller:
     def _serve(self, balancer: LoadBalancer) -> None:
         """It is new, and stored: serve."""
         self._take(balancer)
-        self.networking.attach(balancer)
-        self._start(balancer)
+        try:
+            self.networking.attach(balancer)
+        finally:
+            # Also on Ctrl-C.
+            self._start(balancer)
 
     @contextlib.contextmanager
     def writing(
@@ -457,6 +465,8 @@ class Controller:
                 drops = [(one.KIND, one.id) for one in objects if one._deleted]
                 drops += [*((HEALTH, one_id) for one_id in unknown), *change.drops]
                 interrupt = self._commit(balancer, puts, drops)
+            self._down -= unknown
+            self._follow(objects)
         except BaseException as error:
             # One that could not be made was never there, and one that could not be deleted still is; other changes
             # are in force.
@@ -464,8 +474,6 @@ class Controller:
                 self._follow(objects)
                 self._backlog.add(balancer)
             raise
-        self._down -= unknown
-        self._follow(objects)
         if interrupt is not None:
             self._backlog.add(balancer)
             raise interrupt

@@ -46,6 +46,10 @@ class Change:
         balancer = self._balancer
         try:
             balancer._changes_open -= 1
+            if error is not None and not isinstance(error, Exception):
+                # A Ctrl-C, perhaps between a change and the note of it.
+                for one in balancer._everything():
+                    one._unsaved()
             if not balancer._changes_open and balancer._unsaved_ones:
                 save(balancer, error)
         finally:

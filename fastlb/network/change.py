@@ -17,6 +17,9 @@ class Change:
     spec: that of the load balancer, completed with its addresses. puts, drops: the rows, as `Store.commit` takes them.
     """
 
+    _ended = True  # until it is made
+    in_force = False
+
     def __init__(
         self,
         state: State | None = None,
@@ -37,7 +40,6 @@ class Change:
         self._spec = spec
         self._ids = {one.id for one in (*self._puts, *self._drops)}
         self._ended = False
-        self.in_force = False
         if state is not None:
             state.busy |= self._ids
 
@@ -61,22 +63,46 @@ class Change:
             if self._first is not None:
                 self._first()
         finally:
-            self._end([(self._puts, State.put), (self._drops, State.drop)])
+            self._enforce()
 
     def undo(self) -> None:
-        """They will not be. Does nothing after `done` or another `undo`."""
-        self._end([(self._reserved, lambda state, reserved: state.give_back(*reserved))])
+        """They will not be. Does nothing after `done` or another `undo`, but for what a Ctrl-C kept `done` from."""
+        if self.in_force:
+            self._enforce()
+        else:
+            self._end([(self._reserved, lambda state, reserved: state.give_back(*reserved))])
+
+    def __del__(self) -> None:
+        # One that a Ctrl-C has lost, between its making and its `with`.
+        if not self._ended:
+            self.undo()
+
+    def _enforce(self) -> None:
+        self._end([(self._puts, State.put), (self._drops, State.drop)])
 
     def _end(self, steps: Iterable[tuple[Iterable[Any], Callable[[State, Any], None]]]) -> None:
         if self._state is None or self._ended:
             return
         with self._state.changed:
             self._ended = True
-            for subjects, step in steps:
-                for one in subjects:
-                    step(self._state, one)
-            self._state.busy -= self._ids
-            self._state.changed.notify_all()
+            steps = list(steps)
+            try:
+                self._take_steps(self._state, steps)
+            except BaseException:
+                # A Ctrl-C. To take a step again does no harm.
+                self._take_steps(self._state, steps)
+                raise
+            finally:
+                self._state.busy -= self._ids
+                self._state.changed.notify_all()
+
+    @staticmethod
+    def _take_steps(
+        state: State, steps: Iterable[tuple[Iterable[Any], Callable[[State, Any], None]]]
+    ) -> None:
+        for subjects, step in steps:
+            for one in subjects:
+                step(state, one)
 
     def __enter__(self) -> Self:
         return self

@@ -217,3 +217,51 @@ def test_an_interrupt_before_the_commit_of_a_new_load_balancer_leaves_nothing(co
     assert modelled(controller) == stored(store) == {}
     assert not controller.networking._state.ports
     create(controller, free_port(), vip_address="127.0.17.17")
+
+
+def interrupt_once(patch, where, name):
+    """Have a Ctrl-C come just before the next call of a method."""
+    method = getattr(where, name)
+
+    def interrupted(*arguments, **named):
+        setattr(where, name, method)
+        raise KeyboardInterrupt
+
+    patch.setattr(where, name, interrupted)
+
+
+def test_an_interrupt_between_a_change_and_the_note_of_it_loses_nothing(controller, store, monkeypatch):
+    balancer = create(controller, free_port())
+    interrupt_once(monkeypatch, fastlb.Member, "_unsaved")
+    with pytest.raises(KeyboardInterrupt):
+        balancer.pools[0].create_member("192.0.2.1", 80)
+    assert len(balancer.pools[0].members) == 1
+    eventually(lambda: is_stored(controller, store))
+
+
+def test_an_interrupt_while_addresses_are_given_back_keeps_none(controller, store, monkeypatch):
+    state = controller.networking._state
+    balancer = create(controller, free_port(), vip_address="127.0.17.17")
+    interrupt_once(monkeypatch, state, "give_back")
+    with pytest.raises(KeyboardInterrupt):
+        controller.delete_load_balancer(balancer, cascade=True)
+    assert not state.ports
+    assert not state.busy
+    eventually(lambda: modelled(controller) == stored(store) == {})
+    create(controller, free_port(), vip_address="127.0.17.17")
+
+
+def test_an_interrupt_before_a_new_load_balancer_starts_leaves_one_that_serves(controller, monkeypatch):
+    port = free_port()
+    interrupt_once(monkeypatch, controller.networking, "attach")
+    with pytest.raises(KeyboardInterrupt):
+        create(controller, port)
+    assert Client("127.0.0.1", port).get().status == 503
+
+
+def test_a_change_of_the_network_that_an_interrupt_has_lost_keeps_nothing(controller):
+    state = controller.networking._state
+    spec = fastlb.LoadBalancer(vip_address="127.0.17.17")._spec
+    controller.networking.plan(spec, project_id="p", balancer_id="0" * 36)
+    assert not state.busy
+    create(controller, free_port(), vip_address="127.0.17.17")
