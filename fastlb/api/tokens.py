@@ -13,6 +13,7 @@ import os
 import pathlib
 import secrets
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -60,6 +61,8 @@ class Tokens:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
+        # Who finds the file changed reads it, and who comes meanwhile waits: what it had before counts no more.
+        self._reading = threading.Lock()
         self._seen: tuple[int, ...] | None = None
         self._tokens: tuple[tuple[bytes, Token], ...] = ()
         self._refresh()
@@ -126,6 +129,10 @@ class Tokens:
             return self._tokens
 
     def _refresh(self) -> tuple[tuple[bytes, Token], ...]:
+        with self._reading:
+            return self._read_again()
+
+    def _read_again(self) -> tuple[tuple[bytes, Token], ...]:
         try:
             status = self.path.stat()
         except FileNotFoundError:

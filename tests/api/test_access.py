@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import threading
 
 import pytest
 
@@ -198,6 +199,30 @@ def test_a_revoked_token_is_refused_at_once(guarded, tokens):
 
 
 # The file.
+
+
+def test_while_one_request_reads_the_file_again_the_next_one_waits_for_it(tokens, monkeypatch):
+    token, secret = tokens.create(project_id="p", role="member")
+    serving = Tokens(tokens.path)
+    tokens.revoke(token.id)
+    read, reading, go = serving._read, threading.Event(), threading.Event()
+
+    def slow():
+        reading.set()
+        assert go.wait(10)
+        return read()
+
+    monkeypatch.setattr(serving, "_read", slow)
+    found = []
+    first, second = (threading.Thread(target=lambda: found.append(serving.find(secret))) for _ in range(2))
+    first.start()
+    assert reading.wait(10)
+    second.start()
+    second.join(0.1)  # which it would have been, had it not to wait
+    go.set()
+    first.join()
+    second.join()
+    assert found == [None, None]
 
 
 def test_the_file_holds_no_token_and_is_its_owners_alone(tokens):
