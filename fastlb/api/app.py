@@ -5,6 +5,7 @@ Handlers are synchronous and run in a thread pool: they wait for locks and for t
 hold up the others.
 """
 
+import ipaddress
 import logging
 import re
 import time
@@ -122,16 +123,23 @@ class _Tidy:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            client = scope.get("client") or ("-",)
             requests_log.info(
                 "%s %s %s %s %d %.1f ms",
-                client[0],
+                _client(scope),
                 scope["method"],
                 _printable(path),
                 request_id,
                 status,
                 (time.monotonic() - began) * 1000,
             )
+
+
+def _client(scope: Scope) -> str:
+    """The caller's address; of a caller behind a proxy on this machine, what stands in X-Forwarded-For if it is one."""
+    try:
+        return str(ipaddress.ip_address((scope.get("client") or ("-",))[0]))
+    except ValueError:
+        return "-"
 
 
 def _printable(path: str) -> str:

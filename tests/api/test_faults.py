@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from fastlb.errors import StoreError
+from fastlb.testing import eventually
 from tests.api.conftest import SUBNET
 
 NOWHERE = "99000000-0000-4000-8000-000000000009"
@@ -258,3 +259,13 @@ def test_what_a_client_is_told_of_a_store_that_fails_is_not_where_it_is(
     assert "could not be stored, and nothing was changed" in text
     assert "/srv" not in text
     assert "/srv/fastlb/state.db: the disk is full; make room" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("field", "logged"), [("198.51.100.7", "198.51.100.7 GET /"), ("::1 GET /forged req-0 200", "- GET /")]
+)
+def test_the_log_has_the_address_behind_a_proxy_and_nothing_else_for_it(api, caplog, field, logged):
+    caplog.set_level("INFO", "fastlb.api.requests")
+    api.call("GET", "/", headers={"X-Forwarded-For": field}, expect=200)
+    assert eventually(lambda: caplog.messages)[0].startswith(logged)
+    assert "forged" not in caplog.text
