@@ -304,8 +304,11 @@ class Controller:
             with balancer._change():
                 for one in balancer._everything():
                     one._unsaved()
-        except BaseException:
-            plan.undo()
+        except BaseException as error:
+            if isinstance(error, Exception) or self.store.get(balancer.KIND, balancer.id) is None:
+                plan.undo()
+            else:
+                plan.done()
             if not plan.in_force:
                 balancer._spec, balancer._engine, balancer._journal = described, engine, None
                 balancer._unsaved_ones.clear()
@@ -454,12 +457,13 @@ class Controller:
 
     def record(self, balancer: LoadBalancer, changed: Iterable[Resource[Any]]) -> None:
         """What the model tells us of a change: the store gets it as one commit."""
-        order = {kind: at for at, kind in enumerate(records.KINDS)}
-        objects = sorted(changed, key=lambda one: order[one.KIND])
-        unknown = self._of_unknown_health(objects)
         kept = balancer.id in self._index[balancer.KIND]
+        objects = list(changed)
         interrupt: BaseException | None = None
         try:
+            order = {kind: at for at, kind in enumerate(records.KINDS)}
+            objects.sort(key=lambda one: order[one.KIND])
+            unknown = self._of_unknown_health(objects)
             with self._network_change(balancer) as change:
                 puts = [*change.puts, *(records.record(one) for one in objects if not one._deleted)]
                 drops = [(one.KIND, one.id) for one in objects if one._deleted]

@@ -33,18 +33,29 @@ class Journal(Protocol):
 class Change:
     """`with balancer._change():` holds its lock, and tells the journal at the end."""
 
-    __slots__ = ("_balancer",)
+    __slots__ = ("_balancer", "_open")
 
     def __init__(self, balancer: "LoadBalancer") -> None:
         self._balancer = balancer
+        self._open = False
 
     def __enter__(self) -> None:
         self._balancer._lock.acquire()
+        self._open = True
         self._balancer._changes_open += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._end(error)
+
+    def __del__(self) -> None:
+        # A Ctrl-C at the door of `__exit__`: the lock must not stay with a change that is over.
+        if self._open:
+            self._end(KeyboardInterrupt())
+
+    def _end(self, error: BaseException | None) -> None:
         balancer = self._balancer
         try:
+            self._open = False
             balancer._changes_open -= 1
             if error is not None and not isinstance(error, Exception):
                 # A Ctrl-C, perhaps between a change and the note of it.

@@ -57,7 +57,9 @@ class Change:
         return [one.drop() for one in self._drops]
 
     def done(self) -> None:
-        """The rows are stored."""
+        """The rows are stored. Does nothing after another `done`."""
+        if self._ended:
+            return
         self.in_force = True
         try:
             if self._first is not None:

@@ -2,12 +2,14 @@
 """A store that fails, and a Ctrl-C beside it: what the model, the data plane and the store have then."""
 
 import socket
+import threading
 
 import pytest
 
 import fastlb
-from fastlb import backlog, records
+from fastlb import backlog, journal, records
 from fastlb.controller import Controller
+from fastlb.network import Change
 from fastlb.store.memory import MemoryStore
 from fastlb.testing import Client, Member, eventually, named
 
@@ -265,3 +267,25 @@ def test_a_change_of_the_network_that_an_interrupt_has_lost_keeps_nothing(contro
     controller.networking.plan(spec, project_id="p", balancer_id="0" * 36)
     assert not state.busy
     create(controller, free_port(), vip_address="127.0.17.17")
+
+
+def test_an_interrupt_between_the_commit_and_what_the_network_makes_of_it(controller, store, monkeypatch):
+    port = free_port()
+    interrupt_once(monkeypatch, Change, "__exit__")
+    with pytest.raises(KeyboardInterrupt):
+        create(controller, port, vip_address="127.0.17.17")
+    assert is_stored(controller, store)
+    assert len(controller.networking._state.ports) == len(store.list("port")) == 1
+    assert Client("127.0.17.17", port).get().status == 503
+
+
+def test_an_interrupt_at_the_end_of_a_change_does_not_keep_its_lock(controller, store, monkeypatch):
+    balancer = create(controller, free_port())
+    interrupt_once(monkeypatch, journal.Change, "__exit__")
+    with pytest.raises(KeyboardInterrupt):
+        balancer.name = "b"
+    thread = threading.Thread(target=balancer.update, kwargs={"description": "c"}, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert is_stored(controller, store)
