@@ -114,7 +114,11 @@ def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise ConfigFileError(f"{name}:{error.lineno}:{error.colno}", f"must be JSON: {error.msg}") from error
+        known = os.path.splitext(name)[1].lower() in FORMATS
+        why = "" if known else f" (a name without {', '.join(FORMATS)} is taken for JSON)"
+        raise ConfigFileError(
+            f"{name}:{error.lineno}:{error.colno}", f"must be JSON{why}: {error.msg}"
+        ) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -155,7 +155,8 @@ class CoreError(FastLBError):
 
 
 HINTS = {
-    errno.EACCES: "ports below 1024 need the capability CAP_NET_BIND_SERVICE",
+    errno.EACCES: "ports below 1024 need root, the capability CAP_NET_BIND_SERVICE (in a systemd unit: "
+    "AmbientCapabilities=CAP_NET_BIND_SERVICE), or `sysctl net.ipv4.ip_unprivileged_port_start={port}`",
     errno.EADDRINUSE: "something else listens there; `ss -ltnp 'sport = :{port}'` shows what",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
     errno.EAFNOSUPPORT: "this machine does not speak that address family",

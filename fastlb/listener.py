@@ -583,7 +583,9 @@ class Listener(NamedResource[ListenerSpec]):
             import logging
 
             self._failure = str(error)
-            logging.getLogger("fastlb").warning("%s is in ERROR: %s", self._who(), error)
+            logging.getLogger("fastlb").error(
+                "%s is in ERROR: %s; a failover of %s tries again", self._who(), error, self._balancer._who()
+            )
         else:
             self._failure = ""
 

@@ -96,7 +96,7 @@ class Tokens:
         secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         with self._writing() as tokens:
             if name and any(token.name == name for token in tokens):
-                raise Conflict(f"token {name!r}: there is one already")
+                raise Conflict(f"token {name!r}: there is one already; revoke it first, or give another name")
             taken = {token.id for token in tokens}
             token = Token(
                 id=next(one for one in iter(lambda: secrets.token_hex(4), "") if one not in taken),

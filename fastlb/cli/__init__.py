@@ -22,11 +22,26 @@ COMMANDS = {
 }
 
 
+class Version(argparse.Action):
+    """Looked up when asked for: the metadata of the installed package is slow to import."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("fastlb")
+        except metadata.PackageNotFoundError:
+            version = "(a source tree, not installed)"
+        print(f"fastlb {version}")
+        parser.exit()
+
+
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """With the arguments of the chosen command, and the names of the others."""
     top = argparse.ArgumentParser(
         prog="fastlb", description="A load balancer in one process, with Octavia's objects."
     )
+    top.add_argument("--version", action=Version, nargs=0, help="say which version this is, and end")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)

@@ -204,7 +204,8 @@ def _check_each(place: str, field: str, values: Iterable[str]) -> None:
     seen = set()
     for at, value in enumerate(values):
         if value in seen:
-            raise ConfigError(f"{place}[{at}].{field}", value, "must not stand twice")
+            why = "; where none is given it follows from name and cidr" if field == "id" else ""
+            raise ConfigError(f"{place}[{at}].{field}", value, f"must not stand twice{why}")
         seen.add(value)
 
 

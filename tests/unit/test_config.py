@@ -2,6 +2,7 @@
 """A configuration file: three formats, and errors that name file, place and what is allowed."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -170,6 +171,13 @@ CONTENTS = [
 @pytest.mark.parametrize(("content", "message"), CONTENTS, ids=[str(n) for n in range(len(CONTENTS))])
 def test_what_is_no_configuration_is_refused(file, content, message):
     assert refusal(file("web.json", content)).startswith(message)
+
+
+def test_what_the_name_does_not_say_is_read_as_json_and_the_refusal_says_so(file):
+    message = refusal(file("web.conf", 'bind = "127.0.0.1:9876"'))
+    assert message.startswith(
+        "web.conf:1:1: must be JSON (a name without .json, .toml, .yaml, .yml is taken for"
+    )
 
 
 def test_what_is_not_toml_is_refused_with_its_line(file):
@@ -341,6 +349,15 @@ def test_one_command_does_not_import_the_others():
         [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True
     )
     assert result.stdout == "['fastlb.cli.check']\n"
+
+
+def test_the_command_line_says_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(
+        r"fastlb (\d+\.\d+\.\d+\S*|\(a source tree, not installed\))\n", capsys.readouterr().out
+    )
 
 
 def test_an_unknown_command_names_those_there_are(capsys):

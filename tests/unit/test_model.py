@@ -709,7 +709,9 @@ def test_a_bind_error_says_where_why_and_what_to_do():
         "cannot listen on [::1]:80: Address already in use "
         "(something else listens there; `ss -ltnp 'sport = :80'` shows what)"
     )
-    assert "CAP_NET_BIND_SERVICE" in str(BindError(13, "Permission denied", "127.0.0.1", 80))
+    denied = str(BindError(13, "Permission denied", "127.0.0.1", 80))
+    assert "CAP_NET_BIND_SERVICE" in denied
+    assert "`sysctl net.ipv4.ip_unprivileged_port_start=80`" in denied
 
 
 def test_a_long_value_is_cut_in_a_message():

@@ -135,6 +135,11 @@ def fault(kind, call, *arguments, **options):
             [{"cidr": "192.0.2.0/25"}, {"cidr": "192.0.2.128/25"}],
             "floating_networks[1].name='provider': must not stand twice",
         ),
+        (
+            [{"name": "web", "cidr": "10.0.0.0/24"}, {"name": "web", "cidr": "10.0.0.0/24"}],
+            [],
+            "must not stand twice; where none is given it follows from name and cidr",
+        ),
         ("web", [], "subnets='web': must be a list"),
         (
             [{"cidr": "10.0.0.0/24", "network": "provider"}],

@@ -46,7 +46,8 @@ def test_a_taken_port_does_not_keep_the_others_from_serving(tolerant, taken, cap
     assert statuses(failed) == ("ERROR", "ERROR")
     assert failed._failed
     assert f"cannot listen on 127.0.0.1:{port_of(taken)}" in failed._failure
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert f"a failover of {tolerant.lb._who()} tries again" in caplog.text
     assert failed._failure in caplog.text
     assert failed.id in caplog.text
     assert statuses(tolerant.listener) == statuses(tolerant.lb) == ("ACTIVE", "ONLINE")
