@@ -244,7 +244,7 @@ NETWORKS = Kind(
 
 def _create_subnet(call: Call, body: dict[str, Any]) -> Any:
     project_id = whose(call, body)
-    if not networking(call).networks.stands_in:
+    if not networking(call).anybody_makes_subnets:
         # Whoever configured subnets has said which addresses of this machine's there are to have.
         call.check_admin()
     network_id = body.get("network_id")

@@ -187,7 +187,9 @@ def start(
     controller = Controller(
         store,
         engine=engine,
-        networking=Networking(chosen.network, interface=chosen.interface),
+        networking=Networking(
+            chosen.network, interface=chosen.interface, any_address=chosen.authentication == "none"
+        ),
         quotas=msgspec.structs.asdict(chosen.quotas),
     )
     server = Server(

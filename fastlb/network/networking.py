@@ -31,20 +31,30 @@ class Networking:
     """Where VIPs come from, and which addresses load balancers have besides.
 
     config: subnets and floating networks; None: the default ones, in 127.0.0.0/8. interface: the name of a network
-    interface that VIPs are put on and taken from; None: addresses are somebody else's business.
+    interface that VIPs are put on and taken from; None: addresses are somebody else's business. any_address: where no
+    subnets are configured, also addresses outside of the default one may be asked for, as 127.0.0.1; not for callers
+    who must be kept apart.
 
     A controller calls `open`, then `attach` for each load balancer before it starts; `plan` and `release` when one is
     made and deleted, with the commit in their `with` block; `close` at the end, when all have stopped.
     """
 
-    def __init__(self, config: NetworkConfig | None = None, *, interface: str | None = None) -> None:
+    def __init__(
+        self, config: NetworkConfig | None = None, *, interface: str | None = None, any_address: bool = True
+    ) -> None:
         self.config = config or NetworkConfig.default()
+        self._any_address = any_address
         self._interface = None if interface is None else Interface(interface)
         self._find: Find = _nobody
-        self._state = State(self.config)
+        self._state = State(self.config, any_address=self._any_address)
         self.networks = Networks(self._state)
         self.ports = Ports(self._state)
         self.floating_ips = FloatingIPs(self._state, self._refresh)
+
+    @property
+    def anybody_makes_subnets(self) -> bool:
+        """May every project bring ranges of addresses of its own? Else they are the operator's business."""
+        return self._any_address and self.networks.stands_in
 
     def open(self, store: "Store", find: Find) -> None:
         """Take over what is stored, and what a crash has left on the interface.
@@ -52,7 +62,7 @@ class Networking:
         Raises ConfigError when there is no such interface.
         """
         with self._state.lock:
-            self._state = State(self.config)
+            self._state = State(self.config, any_address=self._any_address)
             for part in (self.networks, self.ports, self.floating_ips):
                 part.state = self._state
             self._state.load(store)

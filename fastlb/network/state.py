@@ -30,7 +30,8 @@ WAIT_S = 10.0
 class State:
     """Everything under `lock`; what is read from one record needs none, records do not change."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, *, any_address: bool = True) -> None:
+        self._any_address = any_address
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.topology = Topology(config)
@@ -156,7 +157,11 @@ class State:
         """May it have an address that is not of its range, because it stands for whatever the caller means? Not one of
         another subnet, which may be another project's."""
         everywhere = self.topology.subnets.values()
-        return self.topology.is_stand_in(subnet) and self.topology.subnet_with(address, everywhere) is None
+        return (
+            self._any_address
+            and self.topology.is_stand_in(subnet)
+            and self.topology.subnet_with(address, everywhere) is None
+        )
 
     def _is_this_machines(self, address: str) -> bool:
         """Is it an address that no subnet has and this machine does? There is no network to contradict it in the

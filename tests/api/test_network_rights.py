@@ -113,3 +113,27 @@ class TestConfigured:
         assert error(api, "POST", "/v2/subnets", 403, subnet=body)["type"] == "PolicyNotAuthorized"
         api.called_by(ADMIN)
         assert api.post("/v2/subnets", subnet=body)["cidr"] == "127.215.0.0/24"
+
+
+class TestKeptApart:
+    """Where callers have tokens and no subnets are configured: the default ones are all there is."""
+
+    @pytest.fixture
+    def networking(self):
+        return Networking(any_address=False)
+
+    @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "192.0.2.1"])
+    def test_nobody_has_an_address_beside_the_default_subnet(self, api, address):
+        fault = api.refused(
+            "POST", "/loadbalancers", 400, loadbalancer={"vip_subnet_id": SUBNET, "vip_address": address}
+        )
+        assert "is not a valid IP for the specified subnet" in fault
+        port = {"network_id": SUBNET, "fixed_ips": [{"ip_address": address}]}
+        error(api, "POST", "/v2/ports", 400, port=port)
+        assert api.load_balancer()["vip_address"].startswith("127.")
+
+    def test_only_an_admin_makes_more_subnets(self, api):
+        api.called_by(MINE)
+        network = api.post("/v2/networks", network={})["id"]
+        body = {"network_id": network, "cidr": "127.0.0.0/30"}
+        assert error(api, "POST", "/v2/subnets", 403, subnet=body)["type"] == "PolicyNotAuthorized"
