@@ -18,7 +18,8 @@ def run(source, path):
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"},
+        # A source tree's first import compiles it, which is not what is measured.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"},
     )
 
 
@@ -62,7 +63,7 @@ def test_importing_opens_nothing_starts_nothing_and_is_quick():
     took = min(float(result.stdout) for result in results)
     yardstick = min(float(run(YARDSTICK, PACKAGE.parent).stdout) for _ in range(5))
     if os.environ.get("FASTLB_BUILD", "release") == "release":  # the other builds are slow on purpose
-        assert took < max(0.1, 5.5 * yardstick)  # 0.07 and 0.015 s where the machine has nothing else to do
+        assert took < max(0.1, 2.0 * yardstick)
 
 
 def test_without_the_core_the_import_names_the_command_that_builds_it(tmp_path):

@@ -39,7 +39,7 @@ def test_a_client_that_rests_after_a_long_stream_is_given_its_whole_time(balance
             time.sleep(0.1)
         conn.send(chunked(burst))
 
-    limits = {"timeout_client_data": 2000, "timeout_member_data": 500}
+    limits = {"timeout_client_data": 2000, "timeout_member_data": 1500}
     balancer = balance(member(stream), listener=limits)
     with balancer.client.connect(receive_buffer=65536, record=False) as conn:
         conn.send(request())
