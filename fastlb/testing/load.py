@@ -47,11 +47,12 @@ class Load:
 
     def _run(self) -> None:
         conn: Conn | None = None
+        used = False
         while not self._stop.is_set():
             try:
                 if conn is None:
-                    conn = self.client.connect(record=False)
                     used = False
+                    conn = self.client.connect(record=False)
                 conn.send(self._message)
                 answer = conn.read_response(self.method)
                 closes = answer.closes or not self.keep_alive

@@ -371,7 +371,10 @@ def test_others_are_served_with_tls_and_tokens(serve, tmp_path, environment):
     create = ("create", "--state", state, "--project", PROJECT)
     secret = token(environment, *create, "--role", "member", "--name", "ci").strip()
     running.headers = {"X-Auth-Token": secret}
-    assert running.create(name="web")["project_id"] == PROJECT
+    assert running.create(name="web", vip_address=None)["project_id"] == PROJECT
+    # Who has a token has no right to this machine's other addresses.
+    elsewhere = {"loadbalancer": {"vip_subnet_id": SUBNET, "vip_address": "127.0.0.1"}}
+    running.call("POST", "/loadbalancers", elsewhere, expect=400)
     running.headers = {"X-Auth-Token": token(environment, *create, "--role", "observer").strip()}
     assert running.names() == ["web"]
     running.call("DELETE", "/loadbalancers/x", expect=404)
