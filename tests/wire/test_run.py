@@ -66,9 +66,9 @@ class Run:
         for line in self.process.stderr:
             self.lines.append(line.rstrip("\n"))
 
-    def ready(self):
+    def ready(self, listeners=1):
         assert self.process.stdout.readline() == "ready\n", self.lines
-        eventually(self.ports)  # said before, and perhaps not read yet
+        eventually(lambda: len(self.ports()) >= listeners)  # said before, and perhaps not read yet
         return self
 
     def ports(self):
@@ -286,7 +286,7 @@ def test_a_load_balancer_that_leaves_the_file_ends_in_peace(run, member):
     gate = threading.Event()
     slow, quick = member(held(gate)), member(named("quick"))
     bodies = [document(one, name=str(at))["loadbalancer"] for at, one in enumerate([slow, quick])]
-    running = run({"loadbalancers": bodies}).ready()
+    running = run({"loadbalancers": bodies}).ready(2)
     old, stays = (Client("127.0.0.1", port) for port in running.ports())
     with old.connect() as conn:
         conn.send(request())
